@@ -1,0 +1,1 @@
+"""The daemon's own HTTP side: metrics, health, API, incoming webhooks; reads through ports, never an adapter."""
