@@ -1,1 +1,1 @@
-"""What the app asks of the outside, as Protocols, and the Temporary and Permanent errors it is answered with."""
+"""What the application needs of the outside, as Protocols; adapters and web fulfil them, the composition root joins them."""

@@ -1,0 +1,71 @@
+"""What one query brought: samples, nothing, or a failure with a closed reason.
+
+Made by the Prometheus adapter, read by `reading`. "Nothing" and "failed" are different things and neither means "healthy".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TypeAlias
+
+from detector.domain.label import Labels
+
+
+class FailureReason(StrEnum):
+    """Why a query failed. Closed: each is a value of the `reason` label of `detector_query_errors_total`."""
+
+    CONNECT = "connect"
+    DNS = "dns"
+    TLS = "tls"
+    TIMEOUT = "timeout"
+    TOO_LARGE = "too_large"
+    CUT = "cut"
+    HTTP_STATUS = "http_status"
+    REDIRECT = "redirect"
+    UNAUTHORIZED = "unauthorized"
+    RATE_LIMITED = "rate_limited"
+    NOT_JSON = "not_json"
+    SERVER_ERROR = "server_error"
+    BAD_QUERY = "bad_query"
+    RESULT_TYPE = "result_type"
+    PARTIAL = "partial"
+    DUPLICATE = "duplicate"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Finite values by label set (without `__name__`); `dropped` counts the NaN and infinite ones that were left out."""
+
+    series: Mapping[Labels, float]
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class NoData:
+    """The query succeeded and held no finite value."""
+
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class QueryFailed:
+    """The query brought no answer that may be believed. `detail` is one line without secrets."""
+
+    reason: FailureReason
+    detail: str = ""
+
+
+Outcome: TypeAlias = Samples | NoData | QueryFailed
+
+
+@dataclass(frozen=True, slots=True)
+class RangeSamples:
+    """Points (unix seconds, finite value), oldest first, by label set."""
+
+    series: Mapping[Labels, tuple[tuple[float, float], ...]] = field(default_factory=dict)
+
+
+RangeOutcome: TypeAlias = RangeSamples | NoData | QueryFailed

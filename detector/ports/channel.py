@@ -1,0 +1,37 @@
+"""A destination for notices: PagerDuty and, beside it, everyone else who must know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from detector.ports.store import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The destination accepted. `credential`: the secret that opened the key, kept so that its resolve goes the same way.
+
+    `note` is one line for the timeline when something was cut or reduced, else empty.
+    """
+
+    credential: str = ""
+    note: str = ""
+
+
+class Channel(Protocol):
+    """Sends one notice at a time.
+
+    `send` raises TemporaryError (try again; `retry_after_seconds` honoured, capped), SettingsError (fallback at once, retry slowly)
+    or PermanentError (rejected for good).
+    """
+
+    @property
+    def name(self) -> str:
+        """Name in the outbox and on metrics."""
+
+    async def send(self, delivery: Delivery, *, now: float) -> Receipt:
+        """Render and send; return only after the destination accepted."""
+
+    async def close(self) -> None:
+        """Release connections; idempotent."""

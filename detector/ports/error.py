@@ -1,0 +1,27 @@
+"""The two ways an outside thing fails: worth another try, or not."""
+
+from __future__ import annotations
+
+
+class OutsideError(Exception):
+    """An outside thing did not do what it was asked. The message is one line, without secrets."""
+
+
+class TemporaryError(OutsideError):
+    """Worth another try. `retry_after_seconds` is what the other side asked for, None where it said nothing.
+
+    `attempted` False means that the request surely never reached the other side.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None, attempted: bool = True) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+        self.attempted = attempted
+
+
+class PermanentError(OutsideError):
+    """Will fail the same way again: the request is wrong, or a setting is."""
+
+
+class SettingsError(TemporaryError):
+    """A setting or a proxy is wrong (401, 403, 404, 3xx, a 200 that should be 202): tell others at once, retry slowly, never drop."""

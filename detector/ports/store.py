@@ -1,0 +1,158 @@
+"""Where state survives: alert states, incidents, timelines, the outbox, the last good rule set.
+
+One transaction is one `commit`: it takes the book lock, reads the incidents that are not closed, lets `decide` (pure) run on them, and writes
+the alert states with what was decided. Nothing that was committed is lost by kill -9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol, TypeAlias
+
+from detector.domain.alert import AlertState, RuleProgress
+from detector.domain.incident import Book, Decision, Event, Incident, NoticeKind
+from detector.domain.label import Labels
+from detector.domain.severity import Severity
+
+Decide: TypeAlias = Callable[[Book], Decision]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRecord:
+    """One alert state to write; `state` None deletes it (an inactive alert needs no row)."""
+
+    rule: str
+    labels: Labels
+    state: AlertState | None
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a start finds: alert states by rule and labels, rules' progress, incidents that are not closed."""
+
+    alerts: Mapping[str, Mapping[Labels, AlertState]] = field(default_factory=dict)
+    progress: Mapping[str, RuleProgress] = field(default_factory=dict)
+    incidents: Mapping[str, Incident] = field(default_factory=dict)
+
+
+class DeliveryState(StrEnum):
+    """Life of an outbox row. QUEUED rows were never claimed; CLAIMED ones may have reached the destination."""
+
+    QUEUED = "queued"
+    CLAIMED = "claimed"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    COLLAPSED = "collapsed"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One outbox row as a channel gets it: a notice, how often it was tried, and the credential that opened its key.
+
+    `credential` is the secret the key was opened with (None before that); it never appears in logs or answers.
+    """
+
+    id: str
+    incident: str
+    episode: int
+    kind: NoticeKind
+    channel: str
+    route: str
+    key: str
+    severity: Severity
+    created: float
+    values: Mapping[str, Any]
+    attempts: int = 0
+    first_attempt: float | None = None
+    credential: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Undelivered rows of one channel: how many, and when the oldest was queued (unix seconds)."""
+
+    depth: int = 0
+    oldest: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentFilter:
+    """Which incidents to list, newest first; None or empty means any. `cursor` is opaque, from the last page."""
+
+    status: tuple[str, ...] = ()
+    severity: tuple[str, ...] = ()
+    service: str | None = None
+    limit: int = 100
+    cursor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentPage:
+    """One page of incidents and the cursor of the next, None on the last."""
+
+    incidents: tuple[Incident, ...]
+    cursor: str | None = None
+
+
+class Store(Protocol):
+    """All methods raise TemporaryError when the database cannot answer now, PermanentError when it never will."""
+
+    async def open(self) -> None:
+        """Connect, migrate when the schema is behind, take the lease."""
+
+    async def close(self) -> None:
+        """Release everything; idempotent."""
+
+    async def load(self) -> Memory:
+        """State as the last commit and checkpoint left it."""
+
+    async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float) -> Decision:
+        """One transaction; see the module. Returns what was decided.
+
+        A RESOLVE notice whose key has only never-claimed triggers collapses with them. Writing a notice whose id exists changes
+        nothing. An empty decision with no alerts writes nothing.
+        """
+
+    async def checkpoint(self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord]) -> None:
+        """Write progress in bulk, without touching incidents."""
+
+    async def claim(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
+        """Claim what is due for the channel: critical first, then oldest; per (incident, channel, route) only the oldest open row.
+
+        A row rejected for good does not block its successors. CLAIMED rows of a dead process are claimable again.
+        """
+
+    async def record(
+        self,
+        delivery: Delivery,
+        state: DeliveryState,
+        now: float,
+        *,
+        retry_at: float | None = None,
+        error: str = "",
+        credential: str = "",
+    ) -> None:
+        """Write what came of an attempt. QUEUED/CLAIMED with `retry_at`: to be tried again then."""
+
+    async def backlog(self) -> Mapping[str, Backlog]:
+        """Undelivered rows by channel."""
+
+    async def list_incidents(self, wanted: IncidentFilter) -> IncidentPage:
+        """Incidents by filter, newest first, in a stable order."""
+
+    async def find_incident(self, incident: str) -> Incident | None:
+        """One incident, open or not."""
+
+    async def timeline(self, incident: str) -> Sequence[Event]:
+        """Its events, oldest first."""
+
+    async def save_rules(self, digest: str, files: Mapping[str, str], now: float) -> None:
+        """Keep the text of a good set of rule files by relative path."""
+
+    async def load_rules(self) -> Mapping[str, str] | None:
+        """The last good set, None when there never was one."""
+
+    async def healthy(self) -> bool:
+        """Whether a trivial read and write work now."""
