@@ -1,0 +1,242 @@
+"""A PagerDuty on this machine: the Events API v2 as documented, an account that remembers, and faults by script.
+
+Before it: the daemon's PagerDuty channel posts to /v2/enqueue. After it: a test or the demo asks what was paged, in process or
+over GET /alerts, /requests and /drops. `python -m detector.standin.pagerduty --port N --routing-key K` runs it by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
+
+import msgspec
+from aiohttp import web
+
+from detector.standin.event import Reading, read_event
+from detector.standin.ledger import Alert, CallWindow, Drop, Duplicate, Ledger
+from detector.standin.script import Reply, Script, Step
+from detector.standin.server import Server, answer_json, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+CALLS_PER_WINDOW = 120
+_READ_LIMIT_BYTES = 64 * 1024 * 1024  # far above the documented limit, so that an oversized event is refused by rule
+_THROTTLED = {
+    "status": "throttle exceeded",
+    "message": "Requests for this service are arriving too quickly.  Please retry later.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request as it came, and the status it got; None while unanswered, or for ever when the script withheld it."""
+
+    number: int
+    at: float
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: str
+    event: Mapping[str, object] | None
+    errors: tuple[str, ...]
+    unknown_keys: tuple[str, ...]
+    status: int | None
+
+
+class PagerDuty:
+    """An account with some integrations; enter it as an async context manager to serve it on a loopback port.
+
+    `routing_keys`: name -> 32 characters. `now` gives unix seconds. PagerDuty documents no Retry-After with its 429, so none
+    is sent unless `retry_after_seconds` says so.
+    """
+
+    def __init__(
+        self,
+        routing_keys: Mapping[str, str],
+        *,
+        port: int = 0,
+        calls_per_window: int = CALLS_PER_WINDOW,
+        retry_after_seconds: int | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.routing_keys = dict(routing_keys)
+        self.script = Script()
+        self.requests: list[Request] = []
+        self._retry_after_seconds = retry_after_seconds
+        self._now = now
+        self._ledger = Ledger()
+        self._calls = CallWindow(calls_per_window)
+        self._changed = asyncio.Event()
+        self._server = Server(self._build_app(), port)
+
+    @property
+    def url(self) -> str:
+        """Base URL; the Events API lies at <url>/v2/enqueue."""
+        return self._server.url
+
+    @property
+    def events_url(self) -> str:
+        """The full address of the Events API."""
+        return f"{self.url}/v2/enqueue"
+
+    def alerts(self) -> tuple[Alert, ...]:
+        """Every alert ever opened, oldest first."""
+        return self._ledger.alerts
+
+    def open_alerts(self) -> tuple[Alert, ...]:
+        """The alerts nobody resolved yet."""
+        return tuple(alert for alert in self.alerts() if alert.is_open)
+
+    def alerts_for(self, dedup_prefix: str) -> tuple[Alert, ...]:
+        """The alerts whose dedup key begins so: all of one incident, or of one episode."""
+        return tuple(alert for alert in self.alerts() if alert.dedup_key.startswith(dedup_prefix))
+
+    def drops(self) -> tuple[Drop, ...]:
+        """The acknowledges and resolves that met no open alert of their routing key."""
+        return self._ledger.drops
+
+    def duplicates(self) -> tuple[Duplicate, ...]:
+        """The keys under which more than one alert was opened."""
+        return self._ledger.duplicates()
+
+    def play(self, *steps: Step) -> None:
+        """Queue scripted answers; they are used up in this order."""
+        for step in steps:
+            self.script.add(step, self._now())
+
+    async def wait_for(self, condition: Callable[[Self], bool], timeout_seconds: float = 10.0) -> None:
+        """Return once `condition` holds, looked at after every request. Raises TimeoutError."""
+        async with asyncio.timeout(timeout_seconds):
+            while not condition(self):
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def __aenter__(self) -> Self:
+        await self._server.__aenter__()
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self._server.__aexit__(kind, error, trace)
+
+    def _build_app(self) -> web.Application:
+        app = web.Application(client_max_size=_READ_LIMIT_BYTES)
+        app.router.add_post("/v2/enqueue", self._enqueue)
+        app.router.add_get("/alerts", self._show_alerts)
+        app.router.add_get("/requests", self._show_requests)
+        app.router.add_get("/drops", self._show_drops)
+        app.router.add_post("/script", self._add_steps)
+        app.router.add_delete("/script", self._clear_steps)
+        return app
+
+    async def _enqueue(self, http: web.Request) -> web.StreamResponse:
+        body = await http.read()
+        now = self._now()
+        reading = read_event(body, frozenset(self.routing_keys.values()))
+        reply = self.script.take(http.path, reading.text("routing_key"), reading.text("event_action"), now)
+        place = self._record(http, body, reading, now)
+        honest = self._answer(reading, now) if reply.takes_effect else web.Response(status=202)
+        self._changed.set()
+        return await self._play(http, reply, honest, place)
+
+    def _record(self, http: web.Request, body: bytes, reading: Reading, now: float) -> int:
+        self.requests.append(
+            Request(
+                number=len(self.requests) + 1,
+                at=now,
+                method=http.method,
+                path=http.path,
+                headers=dict(http.headers),
+                body=body.decode("utf-8", "backslashreplace"),
+                event=reading.event,
+                errors=reading.errors,
+                unknown_keys=reading.unknown_keys,
+                status=None,
+            )
+        )
+        return len(self.requests) - 1
+
+    def _answer(self, reading: Reading, now: float) -> web.Response:
+        """The documented answer, with its effect on the account."""
+        if not self._calls.admit(reading.text("routing_key"), now):
+            answer = answer_json(429, _THROTTLED)
+            if self._retry_after_seconds is not None:
+                answer.headers["Retry-After"] = str(self._retry_after_seconds)
+            return answer
+        if reading.event is None or reading.errors:
+            refusal = {"status": "invalid event", "message": "Event object is invalid", "errors": reading.errors}
+            return answer_json(400, refusal)
+        dedup_key = reading.text("dedup_key") or uuid.uuid4().hex
+        self._ledger.apply(reading.event, dedup_key, now, invented_key=not reading.text("dedup_key"))
+        return answer_json(202, {"status": "success", "message": "Event processed", "dedup_key": dedup_key})
+
+    async def _play(self, http: web.Request, reply: Reply, honest: web.Response, place: int) -> web.StreamResponse:
+        if reply.delay_seconds > 0:
+            await asyncio.sleep(reply.delay_seconds)
+        if reply.end == "hang":
+            await asyncio.Event().wait()
+        if reply.end in {"close", "reset"}:
+            cut(http, with_reset=reply.end == "reset")
+            return honest
+        answer = honest
+        if reply.status is not None:
+            headers = {"Content-Type": "application/json"} | dict(reply.headers)
+            answer = web.Response(status=reply.status, text=reply.body, headers=headers)
+        self.requests[place] = replace(self.requests[place], status=answer.status)
+        self._changed.set()
+        return answer
+
+    async def _show_alerts(self, http: web.Request) -> web.Response:
+        shown = self.open_alerts() if "open" in http.query else self.alerts()
+        return answer_json(200, [_render_alert(alert) for alert in shown])
+
+    async def _show_requests(self, _http: web.Request) -> web.Response:
+        return answer_json(200, self.requests)
+
+    async def _show_drops(self, _http: web.Request) -> web.Response:
+        return answer_json(200, self.drops())
+
+    async def _add_steps(self, http: web.Request) -> web.Response:
+        try:
+            steps = msgspec.json.decode(await http.read(), type=list[Step])
+        except msgspec.MsgspecError as error:
+            hint = '[{"reply": {"status": 500}, "requests": 3}]'
+            return answer_json(400, {"error": f"script: {error}; send a list like {hint}"})
+        self.play(*steps)
+        return answer_json(200, {"steps": len(steps)})
+
+    async def _clear_steps(self, _http: web.Request) -> web.Response:
+        self.script.clear()
+        return answer_json(200, {"steps": 0})
+
+
+def _render_alert(alert: Alert) -> dict[str, object]:
+    shown: dict[str, object] = msgspec.to_builtins(alert)
+    return shown | {"open": alert.is_open, "acknowledged": alert.acknowledged}
+
+
+async def _serve(port: int, routing_keys: Mapping[str, str]) -> None:
+    async with PagerDuty(routing_keys, port=port):
+        await asyncio.Event().wait()
+
+
+def main() -> None:
+    """Serve until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m detector.standin.pagerduty", description="PagerDuty stand-in")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--routing-key", action="append", required=True, help="32 characters; may be repeated")
+    options = parser.parse_args()
+    try:
+        asyncio.run(_serve(options.port, {key: key for key in options.routing_key}))
+    except KeyboardInterrupt:
+        return
+
+
+if __name__ == "__main__":
+    main()
