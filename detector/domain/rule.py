@@ -125,7 +125,8 @@ class Rule:
     """One rule.
 
     `by` None means that every label of a series counts. `baselines` names the signals whose baseline some condition uses.
-    `vector`: a Prometheus alerting rule, whose condition lies in its query, so that an empty answer of a successful query means "not firing".
+    `vector`: a Prometheus alerting rule, whose condition lies in its query, so that an
+    empty answer of a successful query means "not firing".
     """
 
     name: str
@@ -152,7 +153,7 @@ class Rule:
         return self.policy
 
     def service_of(self, labels: Labels) -> str:
-        """Service an alert is about: what `service:` names (a label or a constant), else label `service`, `job`, the rule's name."""
+        """What an alert is about: what `service:` names (a label or a constant), else label `service`, `job`, the rule's name."""
         if self.service:
             return label_value(labels, self.service) or self.service
         return label_value(labels, "service") or label_value(labels, "job") or self.name

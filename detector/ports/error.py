@@ -24,4 +24,4 @@ class PermanentError(OutsideError):
 
 
 class SettingsError(TemporaryError):
-    """A setting or a proxy is wrong (401, 403, 404, 3xx, a 200 that should be 202): tell others at once, retry slowly, never drop."""
+    """A setting or a proxy is wrong (401, 403, 404, 3xx, 200 for 202): tell others at once, retry slowly, never drop."""

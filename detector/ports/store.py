@@ -1,7 +1,7 @@
 """Where state survives: alert states, incidents, timelines, the outbox, the last good rule set.
 
-One transaction is one `commit`: it takes the book lock, reads the incidents that are not closed, lets `decide` (pure) run on them, and writes
-the alert states with what was decided. Nothing that was committed is lost by kill -9.
+One transaction is one `commit`: it takes the book lock, reads the incidents that are not closed, lets `decide` (pure) run on
+them, and writes the alert states with what was decided. Nothing that was committed is lost by kill -9.
 """
 
 from __future__ import annotations
