@@ -1,0 +1,68 @@
+"""A real Alertmanager on a free port, alone (no cluster), with the configuration a test gives."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from detector.adapters.binary import find_binary
+from tests.kit.port import free_port
+from tests.kit.process import Process
+from tests.kit.web import get_json, is_answering
+
+
+class Alertmanager:
+    """As a context manager it runs within the block. Without `config` it receives alerts and tells nobody."""
+
+    def __init__(self, folder: Path, *, config: Mapping[str, object] | None = None, port: int | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = port or free_port()
+        path = folder / "alertmanager.yml"
+        path.write_text(yaml.safe_dump(dict(config or {"route": {"receiver": "none"}, "receivers": [{"name": "none"}]})))
+        self.process = Process(
+            [
+                find_binary("alertmanager"),
+                f"--config.file={path}",
+                f"--storage.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{self.port}",
+                "--cluster.listen-address=",
+            ],
+            log=folder / "alertmanager.log",
+            cwd=folder,
+        )
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def target(self) -> str:
+        """`host:port`, as Prometheus's configuration names it."""
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start and block until it is ready."""
+        self.process.start()
+        self.process.await_ready(lambda: is_answering(self.port, "/-/ready"))
+
+    def stop(self) -> None:
+        """End it politely; nothing happens when it does not run."""
+        self.process.stop()
+
+    def list_alerts(self) -> list[dict[str, Any]]:
+        """Its alerts, as its API v2 gives them."""
+        alerts: list[dict[str, Any]] = get_json(self.port, "/api/v2/alerts")
+        return alerts

@@ -1,0 +1,68 @@
+"""A real MQTT broker on a free port: mosquitto, in memory, open to everyone on 127.0.0.1."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from tests.kit.port import free_port, is_listening
+from tests.kit.process import Process
+
+
+def find_mosquitto() -> Path | None:
+    """The broker's binary (Debian keeps it in /usr/sbin, which is on few people's PATH), or None."""
+    found = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+    return Path(found) if found else None
+
+
+class Mosquitto:
+    """As a context manager it runs within the block; `options` are further lines of its configuration."""
+
+    def __init__(self, folder: Path, *, port: int | None = None, options: Sequence[str] = ()) -> None:
+        binary = find_mosquitto()
+        assert binary, "mosquitto is not installed"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = port or free_port()
+        self._config = folder / "mosquitto.conf"
+        lines = [
+            f"listener {self.port} 127.0.0.1",
+            "allow_anonymous true",
+            "persistence false",
+            "log_dest stdout",
+            "user root",  # otherwise, started by root, it becomes a user that cannot read this folder
+            *options,
+        ]
+        self._config.write_text("\n".join(lines) + "\n")
+        self.process = Process([binary, "-c", self._config], log=folder / "mosquitto.log", cwd=folder)
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start and block until it accepts connections."""
+        self.process.start()
+        self.process.await_ready(lambda: is_listening(self.port))
+
+    def stop(self) -> None:
+        """End it politely; nothing happens when it does not run."""
+        self.process.stop()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP: connections are accepted by the kernel and never answered."""
+        self.process.freeze()
+
+    def thaw(self) -> None:
+        """SIGCONT after `freeze`."""
+        self.process.thaw()

@@ -1,0 +1,32 @@
+"""Plain GET and POST to a server on 127.0.0.1, blocking: for readiness and for looking at a server's own view."""
+
+import http.client
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+
+def is_answering(port: int, path: str) -> bool:
+    """Whether GET `path` answers 200 within a second."""
+    try:
+        return request(port, "GET", path, seconds=1.0)[0] == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+
+
+def request(port: int, method: str, path: str, body: bytes | None = None, *, seconds: float = 10.0) -> tuple[int, bytes]:
+    """One exchange; the status and the whole body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    try:
+        connection.request(method, path, body)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def get_json(port: int, path: str, **parameters: str) -> Any:
+    """GET that must answer 200 with JSON."""
+    status, body = request(port, "GET", f"{path}?{urlencode(parameters)}" if parameters else path)
+    assert status == http.client.OK, f"GET {path}: {status} {body[:200]!r}"
+    return json.loads(body)
