@@ -114,7 +114,9 @@ def test_prometheus_alerts_reach_alertmanager(
     alertmanager = start_alertmanager()
     rules = tmp_path / "rules.yml"
     rules.write_text("groups: [{name: g, rules: [{alert: Always, expr: vector(1)}]}]")
-    start_prometheus(rule_files=[rules], alertmanagers=[alertmanager.target])
+    # the first alert is sent before the Alertmanager is discovered (5 s); the default repeats it after a minute
+    options = ["--rules.alert.resend-delay=1s"]
+    start_prometheus(rule_files=[rules], alertmanagers=[alertmanager.target], options=options)
     until(lambda: [alert["labels"]["alertname"] for alert in alertmanager.list_alerts()] == ["Always"], "alerted")
 
 

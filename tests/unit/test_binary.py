@@ -53,7 +53,8 @@ def test_a_missing_binary_says_how_to_get_it() -> None:
     with pytest.raises(BinaryMissingError) as caught:
         find_binary("promtool")
     assert str(caught.value) == (
-        "promtool not found: `make demo` in a source tree fetches it, or install the package prometheus, or set DETECTOR_PROMTOOL_BIN"
+        "promtool not found: `make demo` in a source tree fetches it, "
+        "or install the package prometheus, or set DETECTOR_PROMTOOL_BIN"
     )
 
 
