@@ -45,7 +45,7 @@ bench: $(INSTALLED) ## measure latency and cost against their budgets
 	$(WHEEL)/bin/python -m benchmarks $(ARGS)
 
 lock: $(LOCKED) ## write requirements.lock anew from pyproject.toml
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate \
+	$(BIN)/uv pip compile --system-certs --universal --python-version 3.11 --extra dev --generate-hashes --no-header --no-annotate \
 		--upgrade -q -o requirements.lock pyproject.toml
 
 dev: $(LOCKED) ## install the source tree, editable, into .venv

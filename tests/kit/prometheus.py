@@ -23,8 +23,9 @@ def static_job(name: str, *targets: str, **settings: object) -> dict[str, object
 class Prometheus:
     """Configured at construction, changed by `configure`; as a context manager it runs within the block.
 
-    Prometheus takes up to 5 s to discover targets and Alertmanagers after a start or reload. `load_openmetrics` before `start` gives it history. Samples scraped at times before the end of a loaded block are
-    refused by Prometheus, so history should end before now.
+    Prometheus takes up to 5 s to discover targets and Alertmanagers after a start or a reload. `load_openmetrics` before
+    `start` gives it history; samples scraped at times before the end of a loaded block are refused by Prometheus, so history
+    should end before now.
     """
 
     def __init__(
