@@ -255,7 +255,12 @@ def _make_headers(option: ExchangeOption) -> dict[str, str]:
 
 
 def _take_credentials(url: URL, headers: dict[str, str]) -> tuple[URL, dict[str, str]]:
-    """Move `user:password@` out of the URL into a header; an Authorization that was set by hand stands."""
+    """Move `user:password@` out of the URL into a header; an Authorization that was set by hand stands.
+
+    Raises ValueError for a value with a line break: aiohttp refuses it too, but only once the request counts as sent.
+    """
+    if any(character in value for value in headers.values() for character in "\r\n\0"):
+        raise ValueError("a header value holds a line break or NUL")
     if url.user is None and url.password is None:
         return url, headers
     if all(name.lower() != "authorization" for name in headers):

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeAlias
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -17,12 +19,15 @@ LOOKUP_SECONDS = 3.0
 _LOOKUP_THREADS = 4
 _REMEMBERED_HOSTS = 256
 
+LookUp: TypeAlias = Callable[[str, int, int], list[ResolveResult]]
+
 
 class RememberingResolver(AbstractResolver):
     """getaddrinfo in own threads. Raises OSError where a name cannot be resolved and never could before."""
 
-    def __init__(self, lookup_seconds: float = LOOKUP_SECONDS) -> None:
+    def __init__(self, lookup_seconds: float = LOOKUP_SECONDS, look_up: LookUp | None = None) -> None:
         self._lookup_seconds = lookup_seconds
+        self._look_up = look_up or look_up_host
         self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, thread_name_prefix="resolver")
         self._last_good: dict[tuple[str, int], list[ResolveResult]] = {}
 
@@ -33,7 +38,7 @@ class RememberingResolver(AbstractResolver):
         key = (host, port)
         try:
             async with asyncio.timeout(self._lookup_seconds):
-                found = await asyncio.get_running_loop().run_in_executor(self._threads, _look_up, host, port, family)
+                found = await asyncio.get_running_loop().run_in_executor(self._threads, self._look_up, host, port, family)
         except TimeoutError:
             if remembered := self._last_good.get(key):
                 return remembered
@@ -52,7 +57,8 @@ class RememberingResolver(AbstractResolver):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _look_up(host: str, port: int, family: int) -> list[ResolveResult]:
+def look_up_host(host: str, port: int, family: int) -> list[ResolveResult]:
+    """Ask the C library; blocks for as long as it likes. Raises OSError."""
     found: list[ResolveResult] = []
     for kind, _, protocol, _, address in socket.getaddrinfo(
         host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG
