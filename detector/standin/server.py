@@ -13,6 +13,7 @@ import msgspec
 from aiohttp import web
 
 if TYPE_CHECKING:
+    import asyncio
     from types import TracebackType
 
 _SHUTDOWN_SECONDS = 0.1
@@ -54,9 +55,15 @@ def answer_json(status: int, value: object) -> web.Response:
 def cut(request: web.Request, *, with_reset: bool) -> None:
     """End the request's connection unanswered: with FIN, or with RST."""
     transport = request.transport
-    if transport is None:
-        return
-    if with_reset:
+    if transport is not None and with_reset:
+        reset_connection(transport)
+    elif transport is not None:
+        transport.abort()
+
+
+def reset_connection(transport: asyncio.WriteTransport) -> None:
+    """End a connection with RST, whatever is still to be sent."""
+    if not transport.is_closing():
         connection: socket.socket = transport.get_extra_info("socket")
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST_ON_CLOSE)
     transport.abort()
