@@ -93,8 +93,10 @@ class Process:
         self.child.send_signal(number)
 
     def freeze(self) -> None:
-        """SIGSTOP: it holds its sockets and answers nothing."""
+        """SIGSTOP, until every thread stands still: it holds its sockets and answers nothing."""
         self.signal(signal.SIGSTOP)
+        # the kernel reports the stop to the parent when the last thread has stopped, a moment after the signal was sent
+        until(lambda: os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG) is not None, f"frozen: {self._describe()}")
 
     def thaw(self) -> None:
         """SIGCONT after `freeze`."""
