@@ -18,11 +18,13 @@ ANSWER = b"0123456789" * 10
 
 
 @asynccontextmanager
-async def echo_behind_proxy() -> AsyncIterator[FaultProxy]:
-    """A server that answers each line with ANSWER, behind a proxy."""
+async def echo_behind_proxy(heard: list[bytes] | None = None) -> AsyncIterator[FaultProxy]:
+    """A server that answers each line with ANSWER, behind a proxy; `heard` collects the lines."""
+    lines = [] if heard is None else heard
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while await reader.readline():
+        while line := await reader.readline():
+            lines.append(line)
             writer.write(ANSWER)
         writer.close()
 
@@ -72,12 +74,16 @@ async def test_refuse_and_back_on_the_same_port() -> None:
 
 
 async def test_reset_comes_after_the_question() -> None:
-    """The connection is accepted, and reset once the client has spoken."""
-    async with echo_behind_proxy() as proxy:
+    """The connection is accepted, and reset once the client has spoken; the server never hears of it."""
+    heard: list[bytes] = []
+    async with echo_behind_proxy(heard) as proxy:
         await proxy.switch(Reset())
         with pytest.raises(ConnectionResetError):
             await ask(proxy)
-        assert proxy.connections == 1
+        assert (proxy.connections, heard) == (1, [])
+        await proxy.switch(Pass())
+        assert await ask(proxy) == ANSWER
+    assert heard == [b"ask\n"]
 
 
 async def test_cut_ends_the_answer_after_so_many_bytes() -> None:

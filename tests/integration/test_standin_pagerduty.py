@@ -10,9 +10,7 @@ import aiohttp
 import pytest
 
 from detector.standin.event import MAX_EVENT_BYTES
-from detector.standin.ledger import DropReason, Status
-from detector.standin.pagerduty import PagerDuty
-from detector.standin.script import End, Reply, Step, fail, html_200, redirect_302
+from tests.kit.standin import DropReason, End, PagerDuty, Reply, Status, Step, fail, html_200, redirect_302
 
 KEY = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"

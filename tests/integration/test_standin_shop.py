@@ -8,8 +8,8 @@ import sys
 import aiohttp
 import pytest
 
-from detector.standin.shop import SERVICES, Shop
 from tests.kit.port import free_port
+from tests.kit.standin import SERVICES, Shop
 
 
 async def test_scrape_names_every_service() -> None:

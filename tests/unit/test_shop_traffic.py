@@ -89,6 +89,17 @@ def test_callers_share_the_errors_of_what_they_call() -> None:
     assert samples["http_requests_total", "frontend", "200"] == 9800
 
 
+def test_own_errors_come_first_and_callees_fail_of_the_rest() -> None:
+    """Checkout fails 20% itself; of the other 80% half goes to payments, which fails half: 20% more."""
+    shop, clock = build(CHAIN)
+    shop.set_fault(Fault(service="payments", error_ratio=0.5))
+    shop.set_fault(Fault(service="checkout", error_ratio=0.2))
+    clock.advance_to(100.0)
+    samples = scrape(shop)
+    assert [samples["http_requests_total", "checkout", code] for code in ("200", "500", "502")] == [2400, 800, 800]
+    assert shop.traffic.failure_ratio("checkout") == pytest.approx(0.4)
+
+
 def test_service_that_is_down_has_no_series_and_fails_its_callers() -> None:
     """Everything named payments vanishes, checkout fails the half that goes there, and the counters go on afterwards."""
     shop, clock = build(CHAIN)
@@ -116,6 +127,16 @@ def test_latency_goes_into_its_bucket_and_up_to_the_callers() -> None:
     assert samples["http_request_duration_seconds_bucket", "checkout", "+Inf"] == 400
     assert samples["http_request_duration_seconds_count", "payments"] == 200
     assert samples["http_request_duration_seconds_sum", "payments"] == pytest.approx(400.0)
+
+
+def test_latency_on_a_bound_is_inside_its_bucket() -> None:
+    """`le` means less or equal: answers of exactly 1 s are counted in the bucket of 1 s."""
+    shop, clock = build(PLAIN)
+    shop.set_fault(Fault(service="checkout", latency_seconds=1.0))
+    clock.advance_to(1.0)
+    samples = scrape(shop)
+    assert samples["http_request_duration_seconds_bucket", "checkout", "0.5"] == 0
+    assert samples["http_request_duration_seconds_bucket", "checkout", "1.0"] == 10
 
 
 def test_service_that_never_failed_has_no_5xx_series() -> None:
