@@ -136,8 +136,8 @@ class AnswerReader:
             if data.result_type != "matrix":
                 return _refuse_type(data.result_type, "matrix"), ()
             return self._gather_matrix(_MATRIX.decode(data.result)), _collect_annotations(answer)
-        except (*_UNREADABLE, ValueError):
-            return _refuse_shape("the matrix"), ()
+        except (*_UNREADABLE, ValueError) as error:
+            return _refuse_shape("the matrix", error), ()
 
     def _read_unusual(self, body: bytes) -> tuple[Outcome, tuple[str, ...]]:
         """Read what is not a plain vector: an error, a scalar, `+Inf` among the values, or something that is no answer."""
@@ -154,15 +154,15 @@ class AnswerReader:
                     outcome = Samples({NO_LABELS: value}) if isfinite(value) else NoData(dropped=1)
                 case other:
                     return _refuse_type(other, "vector or scalar"), ()
-        except (*_UNREADABLE, ValueError):
-            return _refuse_shape("the vector or scalar"), ()
+        except (*_UNREADABLE, ValueError) as error:
+            return _refuse_shape("the vector or scalar", error), ()
         return outcome, _collect_annotations(answer)
 
     def _gather_vector(self, rows: list[_Series]) -> Outcome:
         try:
             labels = list(map(self._labels.__getitem__, map(bytes, [row.metric for row in rows])))
-        except _UNREADABLE:
-            return _refuse_shape("a label set")
+        except _UNREADABLE as error:
+            return _refuse_shape("a label set", error)
         return _make_samples(labels, [row.value.value for row in rows])
 
     def _gather_text_vector(self, rows: list[_TextSeries]) -> Outcome:
@@ -289,8 +289,8 @@ def _read_data(body: bytes, decoder: msgspec.json.Decoder[_T], shape: str) -> _T
         return answer
     try:
         return decoder.decode(answer.data)
-    except _UNREADABLE:
-        return _refuse_shape(shape)
+    except _UNREADABLE as error:
+        return _refuse_shape(shape, error)
 
 
 def _refuse_type(given: str, wanted: str) -> QueryFailed:
@@ -299,7 +299,9 @@ def _refuse_type(given: str, wanted: str) -> QueryFailed:
     )
 
 
-def _refuse_shape(what: str) -> QueryFailed:
+def _refuse_shape(what: str, error: Exception) -> QueryFailed:
+    if isinstance(error, UnicodeDecodeError):
+        return QueryFailed(FailureReason.NOT_JSON, f"{what} in the answer is not UTF-8")
     return QueryFailed(FailureReason.RESULT_TYPE, f"{what} in the answer does not have the form of the query API")
 
 
