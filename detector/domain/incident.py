@@ -20,6 +20,7 @@ from detector.domain.severity import Severity
 
 BLIND_ID = "blind"
 STORE_DOWN_ID = "store-down"
+FIXED_IDS = frozenset({BLIND_ID, STORE_DOWN_ID})
 PAGERDUTY = "pagerduty"
 
 
@@ -164,7 +165,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Book:
-    """What `correlate` reads inside the transaction: every incident that is not closed, by id."""
+    """What `correlate` reads inside the transaction: every incident that is not closed, and those of FIXED_IDS even then, by id."""
 
     incidents: Mapping[str, Incident] = field(default_factory=dict)
 

@@ -1,0 +1,308 @@
+"""Step 3a of the path: alert states and one evaluation in, alert states and transitions out. Pure; alerts are independent.
+
+The very same state object comes back where nothing changed. Durations are sums of gaps between successful evaluations, each gap
+capped at twice `every`: downtime, unknown and clock jumps add nothing. `correlate` comes after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+
+from detector.domain.alert import AlertState, Change, EndReason, Phase, SignalTrack, Transition
+from detector.domain.condition import Condition
+from detector.domain.judgement import (
+    BASELINE_SUFFIX,
+    NO_DATA,
+    Evaluation,
+    Verdict,
+    bind_plain,
+    find_baseline,
+    judge_open,
+    judge_recovery,
+    judge_severity,
+)
+from detector.domain.label import Labels, project_labels
+from detector.domain.rule import NoDataPolicy, Policy, Rule
+from detector.domain.severity import Severity
+
+ABSENT_AFTER_SECONDS = 180.0
+FORGET_AFTER_SECONDS = 3600.0
+LONGEST_RECOVERY_SECONDS = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """What one call changed: new states by alert, alerts to forget, transitions in the order of the keys given.
+
+    `wants_severity`: an alert is pending or firing and no severity readings were given; ask for them and call again.
+    """
+
+    states: dict[Labels, AlertState] = field(default_factory=dict)
+    dropped: set[Labels] = field(default_factory=set)
+    transitions: tuple[Transition, ...] = ()
+    wants_severity: bool = False
+
+
+def advance(evaluation: Evaluation, keys: Iterable[Labels], states: Mapping[Labels, AlertState]) -> Advanced:
+    """Advance the named alerts by one evaluation. Callers pass keys in chunks: all of readings.keys and of the known states."""
+    changed: dict[Labels, AlertState] = {}
+    dropped: set[Labels] = set()
+    transitions: list[Transition] = []
+    wants = False
+    rule = evaluation.rule
+    single = rule.policy if not rule.overrides else None
+    for labels in keys:
+        old = states.get(labels)
+        before = old if old is not None else AlertState(labels)
+        policy = single or rule.policy_for(labels)
+        after, changes = _advance_alert(evaluation, policy, before)
+        if after is None:
+            dropped.add(labels)
+            continue
+        if after is not old:
+            changed[labels] = after
+        wants = wants or (after.phase is not Phase.INACTIVE and evaluation.severity_readings is None)
+        transitions.extend(_tell(rule, policy, change, state, evaluation.now, reason) for change, state, reason in changes)
+    return Advanced(changed, dropped, tuple(transitions), wants)
+
+
+def end_alerts(rule: str, states: Mapping[Labels, AlertState], now: float, reason: str) -> Advanced:
+    """End every alert of a rule that exists no more; firing and absent ones say so."""
+    transitions = []
+    for labels, state in states.items():
+        if state.phase is Phase.FIRING:
+            transitions.append(Transition(Change.ENDED, rule, labels, now, "", state, reason=reason))
+        if state.absent:
+            transitions.append(Transition(Change.PRESENT, rule, labels, now, "", state, reason=reason))
+    return Advanced({}, set(states), tuple(transitions))
+
+
+_Changes = list[tuple[Change, AlertState, str]]
+
+
+def _advance_alert(evaluation: Evaluation, policy: Policy, state: AlertState) -> tuple[AlertState | None, _Changes]:
+    verdict = judge_open(evaluation, policy, state.labels, state)
+    changes: _Changes = []
+    if verdict.missing:
+        state = _count_missing(evaluation, state, changes)
+        if state.phase is Phase.INACTIVE and not state.absent and (state.missing_seconds or 0.0) > FORGET_AFTER_SECONDS:
+            return None, changes
+    elif state.missing_seconds is not None and not verdict.failed:
+        if state.absent:
+            changes.append((Change.PRESENT, state, EndReason.RECOVERED.value))
+        state = replace(state, missing_seconds=None, missing_from=None, absent=False)
+    match state.phase:
+        case Phase.INACTIVE:
+            return (_open(evaluation, policy, state, changes) if verdict.open else state), changes
+        case Phase.PENDING:
+            return _advance_pending(evaluation, policy, state, verdict, changes), changes
+        case Phase.FIRING:
+            return _advance_firing(evaluation, policy, state, verdict, changes), changes
+
+
+def _open(evaluation: Evaluation, policy: Policy, state: AlertState, changes: _Changes) -> AlertState:
+    rule, now = evaluation.rule, evaluation.now
+    frozen = {name: find_baseline(evaluation, name, state.labels, state) for name in rule.baselines}
+    relapsed = state.ended is not None and now - state.ended <= policy.watch_seconds
+    pending = AlertState(
+        labels=state.labels,
+        phase=Phase.PENDING,
+        evaluated=now,
+        breached=now,
+        ended=state.ended,
+        relapses=state.relapses + 1 if relapsed else 0,
+        pending_seconds=0.0,
+        missing_seconds=state.missing_seconds,
+        missing_from=state.missing_from,
+        absent=state.absent,
+        baselines={name: value for name, value in frozen.items() if value is not None},
+    )
+    pending = _track(evaluation, policy, pending)
+    if policy.for_seconds <= 0:
+        return _fire(evaluation, policy, pending, changes)
+    changes.append((Change.PENDING, pending, ""))
+    return pending
+
+
+def _advance_pending(evaluation: Evaluation, policy: Policy, state: AlertState, verdict: Verdict, changes: _Changes) -> AlertState:
+    if verdict.open is None:
+        return _mark_unknown(state, verdict, changes)
+    state = _mark_known(state, changes)
+    if not verdict.open:
+        changes.append((Change.CLEARED, state, ""))
+        return AlertState(
+            state.labels,
+            ended=state.ended,
+            relapses=max(0, state.relapses - 1) if state.ended is not None else 0,
+            missing_seconds=state.missing_seconds,
+            missing_from=state.missing_from,
+            absent=state.absent,
+        )
+    pending_seconds = (state.pending_seconds or 0.0) + _gap(evaluation, state.evaluated)
+    state = _track(evaluation, policy, replace(state, pending_seconds=pending_seconds, evaluated=evaluation.now))
+    if pending_seconds >= policy.for_seconds:
+        return _fire(evaluation, policy, state, changes)
+    return state
+
+
+def _fire(evaluation: Evaluation, policy: Policy, state: AlertState, changes: _Changes) -> AlertState:
+    severity, unknown = judge_severity(evaluation, policy, state.labels, state)
+    fired = replace(
+        state,
+        phase=Phase.FIRING,
+        fired=evaluation.now,
+        pending_seconds=None,
+        severity=severity,
+        blocked=tuple(rung.value for rung in unknown),
+    )
+    changes.append((Change.FIRED, fired, ""))
+    return fired
+
+
+def _advance_firing(evaluation: Evaluation, policy: Policy, state: AlertState, verdict: Verdict, changes: _Changes) -> AlertState:
+    if verdict.open is None:
+        state = _mark_unknown(state, verdict, changes)
+        # A failed query freezes everything; a successful one without an answer counts as not recovered.
+        return state if verdict.failed or state.recovering_seconds is None else replace(state, recovering_seconds=None)
+    state = _mark_known(state, changes)
+    gap = _gap(evaluation, state.evaluated)
+    state = _track(evaluation, policy, replace(state, evaluated=evaluation.now))
+    state = _judge_ladder(evaluation, policy, state, gap, changes)
+    if verdict.open:
+        flaps = state.flaps + (state.calm_seconds is not None)
+        return replace(state, calm_seconds=None, recovering_seconds=None, flaps=flaps)
+    calm = 0.0 if state.calm_seconds is None else state.calm_seconds + gap
+    recovered = True if verdict.missing else judge_recovery(evaluation, policy, state.labels, state)
+    recovering = None
+    if recovered:
+        recovering = 0.0 if state.recovering_seconds is None else state.recovering_seconds + gap
+    state = replace(state, calm_seconds=calm, recovering_seconds=recovering)
+    if recovering is None or recovering < _recovery_seconds(policy, state) or calm < policy.keep_open_seconds:
+        return state
+    ended = replace(state, ended=evaluation.now, signals=_seal(state.signals))
+    reason = EndReason.NO_DATA if verdict.missing and not evaluation.rule.vector else EndReason.RECOVERED
+    changes.append((Change.ENDED, ended, reason.value))
+    return AlertState(
+        state.labels,
+        ended=evaluation.now,
+        relapses=state.relapses,
+        missing_seconds=state.missing_seconds,
+        missing_from=state.missing_from,
+        absent=state.absent,
+    )
+
+
+def _judge_ladder(evaluation: Evaluation, policy: Policy, state: AlertState, gap: float, changes: _Changes) -> AlertState:
+    """Severity rises at once and falls only after `demote_after`; an unknown rung blocks any fall below it."""
+    current = state.severity or Severity.LOW
+    found, unknown = judge_severity(evaluation, policy, state.labels, state)
+    blocked = tuple(rung.value for rung in unknown)
+    if found > current:
+        risen = replace(state, severity=found, lower_seconds=None, lower_severity=None, blocked=blocked)
+        changes.append((Change.ROSE, risen, current.value))
+        return risen
+    if unknown:
+        found = max(found, min(current, max(unknown)))
+    if found == current:
+        if state.lower_seconds is None and blocked == state.blocked:
+            return state
+        return replace(state, lower_seconds=None, lower_severity=None, blocked=blocked)
+    lower_seconds = 0.0 if state.lower_seconds is None else state.lower_seconds + gap
+    lower = found if state.lower_severity is None else max(found, state.lower_severity)
+    if lower_seconds < policy.demote_after_seconds:
+        return replace(state, lower_seconds=lower_seconds, lower_severity=lower, blocked=blocked)
+    fallen = replace(state, severity=lower, lower_seconds=None, lower_severity=None, blocked=blocked)
+    changes.append((Change.FELL, fallen, current.value))
+    return fallen
+
+
+def _recovery_seconds(policy: Policy, state: AlertState) -> float:
+    """`recover_for`, doubled by each relapse within `watch`, to an hour at most."""
+    longest = max(policy.recover_for_seconds, LONGEST_RECOVERY_SECONDS)
+    return min(policy.recover_for_seconds * 2.0 ** min(state.relapses, 32), longest)
+
+
+def _count_missing(evaluation: Evaluation, state: AlertState, changes: _Changes) -> AlertState:
+    """Count how long a known series has been missing while others answer; for a core service that is an incident of its own."""
+    if (
+        not evaluation.answering
+        or evaluation.rule.vector
+        or evaluation.rule.policy_for(state.labels).no_data is not NoDataPolicy.KEEP
+    ):
+        return state
+    missing = 0.0 if state.missing_seconds is None else state.missing_seconds + _gap(evaluation, state.missing_from)
+    state = replace(state, missing_seconds=missing, missing_from=evaluation.now)
+    service = evaluation.catalogue.services.get(evaluation.rule.service_of(state.labels))
+    if not state.absent and service is not None and service.core and missing >= ABSENT_AFTER_SECONDS:
+        state = replace(state, absent=True)
+        changes.append((Change.ABSENT, state, NO_DATA))
+    return state
+
+
+def _mark_unknown(state: AlertState, verdict: Verdict, changes: _Changes) -> AlertState:
+    if state.unknown == verdict.why:
+        return state
+    marked = replace(state, unknown=verdict.why)
+    if not state.unknown:
+        changes.append((Change.UNKNOWN, marked, verdict.why))
+    return marked
+
+
+def _mark_known(state: AlertState, changes: _Changes) -> AlertState:
+    if not state.unknown:
+        return state
+    known = replace(state, unknown="")
+    changes.append((Change.KNOWN, known, state.unknown))
+    return known
+
+
+def _gap(evaluation: Evaluation, since: float | None) -> float:
+    if since is None:
+        return 0.0
+    return min(max(0.0, evaluation.now - since), 2 * evaluation.rule.every_seconds)
+
+
+def _falling(condition: Condition) -> frozenset[str]:
+    """Signals whose breach lies below a bound: their worst value is the smallest."""
+    return frozenset(comparison.signal for comparison in condition.comparisons if comparison.operator.startswith("<"))
+
+
+def _track(evaluation: Evaluation, policy: Policy, state: AlertState) -> AlertState:
+    """Follow values and peaks, and which comparison of `open` holds by the plain values."""
+    bindings = bind_plain(evaluation, state.labels)
+    falling = _falling(policy.open)
+    signals = dict(state.signals)
+    for name, value in bindings.items():
+        peak = signals[name].peak if name in signals else None
+        worst = min if name in falling else max
+        signals[name] = SignalTrack(float(value), float(value) if peak is None else worst(peak, float(value)))
+    for name, value in state.baselines.items():
+        bindings[name + BASELINE_SUFFIX] = value
+    held = next((comparison for comparison in policy.open.comparisons if comparison.holds(bindings)), None)
+    if held is None:
+        return replace(state, signals=signals)
+    return replace(state, signals=signals, signal=held.signal, threshold=held.bound(bindings))
+
+
+def _seal(signals: Mapping[str, SignalTrack]) -> dict[str, SignalTrack]:
+    return {name: SignalTrack(track.value, track.peak, track.value) for name, track in signals.items()}
+
+
+def _tell(rule: Rule, policy: Policy, change: Change, state: AlertState, now: float, reason: str) -> Transition:
+    return Transition(
+        change=change,
+        rule=rule.name,
+        labels=state.labels,
+        at=now,
+        service=rule.service_of(state.labels),
+        state=state,
+        summary=policy.summary,
+        reason=reason,
+        open_text=policy.open.text,
+        rule_labels=policy.labels,
+        links=policy.links,
+        join=project_labels(state.labels, rule.join_by),
+        watch_seconds=policy.watch_seconds,
+        demote_after_seconds=policy.demote_after_seconds,
+    )

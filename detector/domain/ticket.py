@@ -1,0 +1,106 @@
+"""What is said of an incident: the numbers the API, the page and the post-mortem show, all from the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from detector.domain.alert import SignalTrack
+from detector.domain.catalogue import Catalogue
+from detector.domain.incident import Incident, JoinedAlert
+from detector.domain.label import make_labels
+
+FACT_ALERTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The lead alert's numbers: `value` is the plain value of the first signal in `open` whose comparison held."""
+
+    signal: str | None = None
+    value: float | None = None
+    peak_value: float | None = None
+    value_at_recovery: float | None = None
+    threshold: float | None = None
+    condition: str = ""
+
+
+def lead_alert(incident: Incident) -> JoinedAlert | None:
+    """The alert that speaks for the incident: a firing one before an ended one, the most severe, then the first to breach."""
+    if not incident.alerts:
+        return None
+    return min(incident.alerts.values(), key=lambda alert: (not alert.firing, -alert.severity.rank, alert.breached, alert.key))
+
+
+def read_incident(incident: Incident) -> Reading:
+    """The numbers of the lead alert."""
+    alert = lead_alert(incident)
+    if alert is None:
+        return Reading()
+    track = alert.signals.get(alert.signal or "", SignalTrack())
+    return Reading(alert.signal, track.value, track.peak, track.at_recovery, alert.threshold, alert.condition)
+
+
+def list_facts(incident: Incident, catalogue: Catalogue, external_url: str) -> Mapping[str, Any]:
+    """JSON-ready facts of an incident for the channels. Times are unix seconds; numbers are plain values or None."""
+    reading = read_incident(incident)
+    service = catalogue.find(incident.service)
+    links = {**incident.links, **({"dashboard": service.dashboard} if service.dashboard else {})}
+    if service.runbook:
+        links["runbook"] = service.runbook
+    return {
+        "title": incident.summary,
+        "status": incident.status.value,
+        "severity": incident.severity.value,
+        "peak_severity": incident.peak_severity.value,
+        "service": incident.service,
+        "services": list(incident.services),
+        "owner": service.owner,
+        "rules": list(incident.rules),
+        "signal": reading.signal,
+        "value": reading.value,
+        "threshold": reading.threshold,
+        "peak_value": reading.peak_value,
+        "value_at_recovery": reading.value_at_recovery,
+        "condition": reading.condition,
+        "opened": incident.opened,
+        "detected": incident.detected,
+        "acknowledged": incident.acknowledged,
+        "resolved": incident.resolved,
+        "end_reason": incident.end_reason,
+        "episode": incident.episode,
+        "labels": {**incident.rule_labels, **dict(incident.labels)},
+        "links": links,
+        "runbook": links.get("runbook", ""),
+        "dashboard": links.get("dashboard", ""),
+        "incident_url": f"{external_url.rstrip('/')}/incidents/{incident.id}" if external_url else "",
+        "mitigations": [{"name": way.name, "summary": way.summary} for way in service.mitigations],
+        "notes": _list_notes(incident),
+        "alerts": [_describe_alert(alert) for alert in list(incident.alerts.values())[:FACT_ALERTS]],
+    }
+
+
+def _list_notes(incident: Incident) -> list[str]:
+    return [
+        f"{alert.rule}: severity {', '.join(alert.blocked)} could not be judged; it is not lowered below that"
+        for alert in incident.alerts.values()
+        if alert.firing and alert.blocked
+    ]
+
+
+def _describe_alert(alert: JoinedAlert) -> Mapping[str, Any]:
+    track = alert.signals.get(alert.signal or "", SignalTrack())
+    return {
+        "rule": alert.rule,
+        "service": alert.service,
+        "labels": dict(make_labels(dict(alert.labels))),
+        "severity": alert.severity.value,
+        "firing": alert.firing,
+        "signal": alert.signal,
+        "value": track.value,
+        "threshold": alert.threshold,
+        "peak_value": track.peak,
+        "value_at_recovery": track.at_recovery,
+        "summary": alert.summary,
+    }
