@@ -11,7 +11,22 @@ from detector.domain import quantity
 
 @pytest.mark.parametrize(
     ("value", "text"),
-    [(0.0123, "1.23%"), (0.102, "10.2%"), (0.01, "1%"), (1.0, "100%"), (0.9996, "99.96%"), (0.99999999, "99.999%"), (0.0, "0%"), (0.00012, "0.012%"), (12.5, "1250%"), (1e-12, "1e-10%"), (None, "n/a"), (math.nan, "n/a"), ("1", "n/a"), (True, "n/a")],
+    [
+        (0.0123, "1.23%"),
+        (0.102, "10.2%"),
+        (0.01, "1%"),
+        (1.0, "100%"),
+        (0.9996, "99.96%"),
+        (0.99999999, "99.999%"),
+        (0.0, "0%"),
+        (0.00012, "0.012%"),
+        (12.5, "1250%"),
+        (1e-12, "1e-10%"),
+        (None, "n/a"),
+        (math.nan, "n/a"),
+        ("1", "n/a"),
+        (True, "n/a"),
+    ],
 )
 def test_percent(value: object, text: str) -> None:
     """Three digits, and what is below everything never reads as 100%."""
@@ -20,7 +35,20 @@ def test_percent(value: object, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.25, "250ms"), (0, "0s"), (1.5, "1.5s"), (59.0, "59s"), (60, "1m"), (300, "5m"), (5400, "1h30m"), (183600, "2d3h"), (3601, "1h"), (-5, "-5s"), (math.inf, "n/a"), (None, "n/a")],
+    [
+        (0.25, "250ms"),
+        (0, "0s"),
+        (1.5, "1.5s"),
+        (59.0, "59s"),
+        (60, "1m"),
+        (300, "5m"),
+        (5400, "1h30m"),
+        (183600, "2d3h"),
+        (3601, "1h"),
+        (-5, "-5s"),
+        (math.inf, "n/a"),
+        (None, "n/a"),
+    ],
 )
 def test_duration(seconds: object, text: str) -> None:
     """As rule files write durations, two units at most."""
@@ -34,7 +62,10 @@ def test_duration(seconds: object, text: str) -> None:
         (0.5, "0.5", "0.5"),
         (12.3456, "12.35", "12.35"),
         (999, "999", "999"),
-        (1e20, "1e+20", "100000000T"),, (10**400, "n/a", "n/a"), (0, "0", "0")],
+        (1e20, "1e+20", "100000000T"),
+        (10**400, "n/a", "n/a"),
+        (0, "0", "0"),
+    ],
 )
 def test_number(value: object, plain: str, human: str) -> None:
     """Plain numbers are no scientific notation until they would be unreadable."""
