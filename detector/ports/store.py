@@ -70,6 +70,13 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class Committed(Decision):
+    """A decision as it was written, with the notices that collapsed in the same transaction, oldest first: never to be sent."""
+
+    collapsed: tuple[Delivery, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Backlog:
     """Undelivered rows of one channel: how many, and when the oldest was queued (unix seconds)."""
 
@@ -108,8 +115,8 @@ class Store(Protocol):
     async def load(self) -> Memory:
         """State as the last commit and checkpoint left it."""
 
-    async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float) -> Decision:
-        """One transaction; see the module. Returns what was decided.
+    async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float) -> Committed:
+        """One transaction; see the module. Returns what was decided and what collapsed.
 
         A RESOLVE notice whose key has only never-claimed triggers collapses with them. Writing a notice whose id exists changes
         nothing. An empty decision with no alerts writes nothing.

@@ -1,0 +1,158 @@
+"""What one commit writes: alert states, incidents, timeline and notices; and what a start reads back.
+
+Encoding happens before the transaction begins, so that the book lock is held for the writing only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import Row, Select, select
+
+from detector.adapters.store import codec
+from detector.adapters.store.schema import alert, book, event, incident, outbox, progress
+from detector.adapters.store.statement import CHUNK, add_rows, delete_rows, replace_rows, write_rows
+from detector.domain.incident import Book, Event, Incident, Notice, Status
+from detector.domain.label import Labels, digest_labels, digest_parts
+from detector.ports.store import AlertRecord, DeliveryState, Memory
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from detector.domain.alert import AlertState, RuleProgress
+
+T = TypeVar("T")
+Unreadable = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRows:
+    """Alert records as rows: those to write and the ids of those to delete."""
+
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    gone: list[dict[str, Any]] = field(default_factory=list)
+
+    async def write(self, connection: AsyncConnection) -> None:
+        """Write them all."""
+        await write_rows(connection, delete_rows(alert), self.gone)
+        await write_rows(connection, replace_rows(connection.dialect.name, alert), self.kept)
+
+
+async def encode_alerts(records: Sequence[AlertRecord]) -> AlertRows:
+    """Rows of the records, the last of each alert; the loop turns between chunks."""
+    latest: dict[str, AlertRecord] = {}
+    rows = AlertRows()
+    for record in records:
+        latest[digest_labels(record.rule, record.labels)] = record
+    for number, (identity, record) in enumerate(latest.items()):
+        if record.state is None:
+            rows.gone.append({"gone": identity})
+        else:
+            rows.kept.append({"id": identity, "rule": record.rule, "document": codec.encode(record.state)})
+        if number % CHUNK == CHUNK - 1:
+            await asyncio.sleep(0)
+    return rows
+
+
+async def lock_book(connection: AsyncConnection) -> None:
+    """Wait for the one row that every commit locks; SQLite's BEGIN IMMEDIATE has done the same already."""
+    await connection.execute(select(book.c.id).with_for_update())
+
+
+async def read_book(connection: AsyncConnection, unreadable: Unreadable) -> Book:
+    """Every incident that is not closed."""
+    query = select(incident.c.id, incident.c.document).where(incident.c.status != Status.CLOSED.value).order_by(incident.c.id)
+    incidents = await _read(connection, query, codec.decode_incident, unreadable)
+    return Book({found.id: found for _, found in incidents})
+
+
+async def read_memory(connection: AsyncConnection, unreadable: Unreadable) -> Memory:
+    """Everything that a start needs, from one snapshot."""
+    alerts: dict[str, dict[Labels, AlertState]] = {}
+    for row, state in await _read(connection, select(alert.c.rule, alert.c.document), codec.decode_alert, unreadable):
+        alerts.setdefault(row.rule, {})[state.labels] = state
+    reached = await _read(connection, select(progress.c.rule, progress.c.document), codec.decode_progress, unreadable)
+    open_now = await read_book(connection, unreadable)
+    return Memory(alerts, {value.rule: value for _, value in reached}, open_now.incidents)
+
+
+async def write_progress(connection: AsyncConnection, values: Iterable[RuleProgress]) -> None:
+    """How far each rule has come."""
+    rows = [{"rule": value.rule, "document": codec.encode(value)} for value in values]
+    await write_rows(connection, replace_rows(connection.dialect.name, progress), rows)
+
+
+async def write_incidents(connection: AsyncConnection, values: Iterable[Incident]) -> None:
+    """Incidents as they are now."""
+    await write_rows(connection, replace_rows(connection.dialect.name, incident), [_incident_row(value) for value in values])
+
+
+async def write_events(connection: AsyncConnection, values: Iterable[Event]) -> None:
+    """Lines of the timeline; one that is there already is not repeated."""
+    await write_rows(connection, add_rows(connection.dialect.name, event), [_event_row(value) for value in values])
+
+
+async def write_notices(connection: AsyncConnection, values: Iterable[Notice]) -> None:
+    """Notices into the outbox; one that is there already stays as it is."""
+    await write_rows(connection, add_rows(connection.dialect.name, outbox), [_notice_row(value) for value in values])
+
+
+def _incident_row(value: Incident) -> Mapping[str, Any]:
+    return {
+        "id": value.id,
+        "shard": codec.find_shard(value.id),
+        "status": value.status.value,
+        "severity": value.severity.value,
+        "service": value.service,
+        "opened": value.opened,
+        "detected": value.detected,
+        "closed": value.closed,
+        "due": value.due,
+        "document": codec.encode(value),
+    }
+
+
+def _event_row(value: Event) -> Mapping[str, Any]:
+    return {
+        "id": digest_parts([value.incident, repr(value.at), value.actor, value.kind, value.message]),
+        "incident": value.incident,
+        "at": value.at,
+        "actor": value.actor,
+        "kind": value.kind,
+        "message": value.message,
+    }
+
+
+def _notice_row(value: Notice) -> Mapping[str, Any]:
+    return {
+        "id": value.id,
+        "incident": value.incident,
+        "shard": codec.find_shard(value.incident),
+        "channel": value.channel,
+        "route": value.route,
+        "key": value.key,
+        "kind": value.kind.value,
+        "rank": value.severity.rank,
+        "state": DeliveryState.QUEUED.value,
+        "attempts": 0,
+        "created": value.at,
+        "error": "",
+        "document": codec.encode(value),
+    }
+
+
+async def _read(
+    connection: AsyncConnection, query: Select[Any], decode: Callable[[str], T], unreadable: Unreadable
+) -> list[tuple[Row[Any], T]]:
+    found: list[tuple[Row[Any], T]] = []
+    for number, row in enumerate(await connection.execute(query)):
+        try:
+            found.append((row, decode(row.document)))
+        except codec.UnreadableError as error:  # one damaged row must not keep all others from being watched
+            unreadable(f"a row of {query.get_final_froms()[0]} cannot be read and was passed over: {row[0]}: {error}")
+        if number % CHUNK == CHUNK - 1:
+            await asyncio.sleep(0)
+    return found
