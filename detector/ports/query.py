@@ -1,0 +1,87 @@
+"""What the web side reads and asks for; the composition root joins the store and the live alert states to answer it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from detector.domain.alert import AlertState
+from detector.domain.incident import Event, Incident
+from detector.domain.label import Labels
+from detector.ports.rulefile import Finding
+from detector.ports.store import IncidentFilter, IncidentPage
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAlert:
+    """An alert that is pending or firing now."""
+
+    rule: str
+    service: str
+    state: AlertState
+
+
+@dataclass(frozen=True, slots=True)
+class RuleReport:
+    """How a rule fares. `health` is ok, no_data, error, or idle before its first evaluation; `alerts` counts by phase."""
+
+    name: str
+    health: str
+    every_seconds: float
+    last_evaluation: float | None = None
+    last_success: float | None = None
+    last_error: str = ""
+    alerts: Mapping[str, int] = field(default_factory=dict)
+
+
+class Action(StrEnum):
+    """What a human may do to an incident."""
+
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+    NOTE = "note"
+    CAUSE = "cause"
+
+
+class Query(Protocol):
+    """Reading. The coroutines raise TemporaryError while the store cannot answer; the rest is memory and never fails."""
+
+    async def list_incidents(self, wanted: IncidentFilter) -> IncidentPage:
+        """Incidents by filter, newest first; raises ValueError for a cursor it did not give."""
+
+    async def find_incident(self, incident: str) -> Incident | None:
+        """One incident, open or not."""
+
+    async def timeline(self, incident: str) -> Sequence[Event]:
+        """Its events, oldest first."""
+
+    def live_state(self, rule: str, labels: Labels) -> AlertState | None:
+        """State of one alert as the last evaluation left it."""
+
+    def live_alerts(self) -> Sequence[LiveAlert]:
+        """Alerts that are pending or firing, in a stable order."""
+
+    def rule_reports(self) -> Sequence[RuleReport]:
+        """Every rule of the running set, in its order."""
+
+
+class Desk(Protocol):
+    """Where people act."""
+
+    async def respond(self, incident: str, action: Action, by: str, text: str) -> Incident:
+        """Do it and give the incident as it is now; domain.response.ResponseError where it cannot be done, TemporaryError."""
+
+    async def reload(self) -> Sequence[Finding]:
+        """Load the rule files; no findings: they run from now on."""
+
+
+class Pulse(Protocol):
+    """Whether the daemon is well; each answer is the reason why not, empty when it is."""
+
+    def sickness(self) -> str:
+        """Not healthy: the loop or the scheduler stands still."""
+
+    def unreadiness(self) -> str:
+        """Not ready: rules are not loaded or the store is not open."""

@@ -1,0 +1,104 @@
+"""One request and one answer on the ASGI interface: reading a body within bounds, answering with text, JSON or a problem."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, HTTPScope
+
+MAX_BODY_BYTES = 65536
+BODY_SECONDS = 5.0
+
+
+class Problem(Exception):  # noqa: N818 - an answer, by the name RFC 9457 gives it
+    """Answered as application/problem+json; `headers` go with it."""
+
+    def __init__(self, status: int, detail: str, **headers: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
+
+
+def describe_problem(status: int, detail: str) -> dict[str, Any]:
+    """Body of a problem answer (RFC 9457)."""
+    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+
+
+def find_header(scope: HTTPScope, name: bytes) -> str | None:
+    """The first header of that lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return value.decode("latin-1")
+    return None
+
+
+async def read_body(scope: HTTPScope, receive: ASGIReceiveCallable) -> bytes:
+    """The whole body; Problem 413 beyond the cap, 408 beyond the deadline, 400 when it is cut."""
+    length = find_header(scope, b"content-length")
+    if length is not None and int(length) > MAX_BODY_BYTES:  # h11 lets digits only through
+        raise _too_large()
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                event = await receive()
+                if event["type"] != "http.request":
+                    raise Problem(HTTPStatus.BAD_REQUEST, "the connection ended before the body did")
+                body += event.get("body", b"")
+                if len(body) > MAX_BODY_BYTES:
+                    raise _too_large()
+                if not event.get("more_body", False):
+                    return bytes(body)
+    except TimeoutError:
+        raise Problem(
+            HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {BODY_SECONDS:g} s", connection="close"
+        ) from None
+
+
+def replay_body(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
+    """A receive that gives the body that was read, then whatever comes."""
+    given = False
+
+    async def replay() -> ASGIReceiveEvent:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def send_answer(send: ASGISendCallable, status: int, body: bytes, content_type: str, **headers: str) -> None:
+    """Answer in one piece."""
+    fields = {"content-type": content_type, "content-length": str(len(body)), "x-content-type-options": "nosniff"}
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    await send(
+        {
+            "type": "http.response.start",
+            "status": int(status),
+            "headers": [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields.items()],
+            "trailers": False,
+        }
+    )
+    await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def send_json(send: ASGISendCallable, status: int, content: object) -> None:
+    """Answer with JSON."""
+    await send_answer(send, status, json.dumps(content, ensure_ascii=False, allow_nan=False).encode(), "application/json")
+
+
+async def send_problem(send: ASGISendCallable, problem: Problem) -> None:
+    """Answer with a problem."""
+    body = json.dumps(describe_problem(problem.status, problem.detail), ensure_ascii=False).encode()
+    await send_answer(send, problem.status, body, "application/problem+json", **problem.headers)
+
+
+def _too_large() -> Problem:
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes", connection="close")

@@ -1,0 +1,107 @@
+"""The HTTP server: uvicorn in the daemon's own loop, without its signal handlers, with every bound set.
+
+`bind` takes the port early, so that a taken one is told before anything else starts; `serve` runs until `stop`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+import socket
+from typing import TYPE_CHECKING
+
+from uvicorn.config import Config
+from uvicorn.server import Server
+
+from detector.web.protocol import MAX_CONNECTIONS, BoundedProtocol
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from uvicorn._types import ASGI3Application
+
+KEEP_ALIVE_SECONDS = 5
+SHUTDOWN_SECONDS = 3
+_BACKLOG = 128
+
+
+class BindError(Exception):
+    """The address cannot be listened on; the message is one line."""
+
+
+class WebServer:
+    """Serves one ASGI application on one address. Port 0 takes any free one, which `port` then names."""
+
+    def __init__(self, application: ASGI3Application, host: str, port: int) -> None:
+        self._application = application
+        self._host = host
+        self._port = port
+        self._socket: socket.socket | None = None
+        self._server: _Quiet | None = None
+
+    @property
+    def port(self) -> int:
+        """The port in use, once bound."""
+        return self._port
+
+    def bind(self) -> None:
+        """Take the address; raises BindError."""
+        shown = f"[{self._host}]:{self._port}" if ":" in self._host else f"{self._host}:{self._port}"
+        try:
+            family = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+            self._socket = socket.create_server((self._host, self._port), family=family, backlog=_BACKLOG)
+        except OSError as error:
+            raise BindError(
+                f"cannot listen on {shown}: {error.strerror or error}; set DETECTOR_LISTEN to a free address"
+            ) from error
+        self._port = self._socket.getsockname()[1]
+
+    async def serve(self) -> None:
+        """Serve until `stop`, then let requests under way end, for three seconds at most."""
+        if self._socket is None:
+            self.bind()
+        assert self._socket is not None  # noqa: S101 - `bind` raises or sets it
+        self._server = _Quiet(_configure(self._application))
+        try:
+            await self._server.serve(sockets=[self._socket])
+        finally:
+            self._socket.close()
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
+
+    def stop(self) -> None:
+        """End `serve`; may be called more than once, and before it."""
+        if self._server is not None:
+            self._server.should_exit = True
+
+    @property
+    def started(self) -> bool:
+        """Whether connections are accepted and answered."""
+        return self._server is not None and self._server.started
+
+
+class _Quiet(Server):
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave signals to the daemon: uvicorn's own handlers replace them and raise them again at the end."""
+        yield
+
+
+def _configure(application: ASGI3Application) -> Config:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    protocol = type("Protocol", (BoundedProtocol,), {"max_connections": max(4, min(MAX_CONNECTIONS, soft // 4))})
+    return Config(
+        application,
+        http=protocol,
+        ws="none",
+        loop="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,  # who is asking decides what is allowed: not for a header to say
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        backlog=_BACKLOG,
+    )

@@ -1,0 +1,121 @@
+"""The daemon's HTTP side as one ASGI application: metrics, health and reload answered here, /api handed to FastAPI.
+
+Everything passes `access` and the bounds of `exchange` first. FastAPI is imported at the first /api request, in a thread: a daemon
+that nobody asks stays small and starts fast. What fails unforeseen is answered 500 and logged by uvicorn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from detector.web import metrics as metrics_module
+from detector.web.access import Access, check_json
+from detector.web.exchange import Problem, read_body, replay_body, send_answer, send_json, send_problem
+
+if TYPE_CHECKING:
+    from uvicorn._types import (
+        ASGI3Application,
+        ASGIReceiveCallable,
+        ASGISendCallable,
+        ASGISendEvent,
+        HTTPScope,
+        Scope,
+    )
+
+    from detector.ports.query import Desk, Pulse, Query
+    from detector.web.metrics import Metrics
+
+REQUEST_SECONDS = 30.0
+_READING = {"GET", "HEAD"}
+
+
+class Site:
+    """The application. `query`, `desk` and `pulse` are the daemon's."""
+
+    def __init__(self, *, metrics: Metrics, query: Query, desk: Desk, pulse: Pulse, access: Access, version: str) -> None:
+        self._metrics = metrics
+        self._query = query
+        self._desk = desk
+        self._pulse = pulse
+        self._access = access
+        self._version = version
+        self._api: ASGI3Application | None = None
+        self._importing = asyncio.Lock()
+
+    async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        """Answer one request within its time."""
+        if scope["type"] != "http":
+            return
+        started = False
+
+        async def noting(event: ASGISendEvent) -> None:
+            nonlocal started
+            started = True
+            await send(event)
+
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                await self._answer(scope, receive, noting)
+        except Problem as problem:
+            await send_problem(send, problem)
+        except TimeoutError:
+            if started:
+                raise
+            await send_problem(send, Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"no answer within {REQUEST_SECONDS:g} s; try again"))
+
+    async def _answer(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        path, reading = scope["path"], scope["method"] in _READING
+        if path == "/-/healthy" and reading:
+            await self._say(send, self._pulse.sickness(), "healthy")
+        elif path == "/-/ready" and reading:
+            await self._say(send, self._pulse.unreadiness(), "ready")
+        elif path == "/metrics" and reading:
+            await send_answer(send, HTTPStatus.OK, self._metrics.render(), metrics_module.CONTENT_TYPE)
+        elif path == "/-/reload" and scope["method"] == "POST":
+            self._access.check_write(scope)
+            check_json(scope, await read_body(scope, receive))
+            await self._reload(send)
+        elif path in {"/-/healthy", "/-/ready", "/metrics", "/-/reload"}:
+            allowed = "POST" if path == "/-/reload" else "GET, HEAD"
+            raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} answers {allowed} only", allow=allowed)
+        elif path.startswith("/api/"):
+            await self._hand_over(scope, receive, send)
+        else:
+            raise Problem(HTTPStatus.NOT_FOUND, f"nothing is at {path}; /api/openapi.json lists what is")
+
+    async def _hand_over(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if scope["method"] in _READING:
+            self._access.check_read(scope)
+        else:
+            self._access.check_write(scope)
+            body = await read_body(scope, receive)
+            check_json(scope, body)
+            receive = replay_body(body, receive)
+        api = await self._find_api()
+        await api(scope, receive, send)
+
+    async def _find_api(self) -> ASGI3Application:
+        async with self._importing:
+            if self._api is None:
+                self._api = await asyncio.to_thread(self._make_api)
+        return self._api
+
+    def _make_api(self) -> ASGI3Application:
+        from detector.web.api import make_api  # noqa: PLC0415 - 200 ms and 8 MiB that only /api needs
+
+        api: Any = make_api(self._query, self._desk, self._version)
+        return api  # type: ignore[no-any-return]  # starlette and uvicorn each spell ASGI's types their own way
+
+    async def _say(self, send: ASGISendCallable, fault: str, good: str) -> None:
+        status = HTTPStatus.SERVICE_UNAVAILABLE if fault else HTTPStatus.OK
+        await send_answer(send, status, f"{fault or good}\n".encode(), "text/plain; charset=utf-8", cache_control="no-store")
+
+    async def _reload(self, send: ASGISendCallable) -> None:
+        findings = await self._desk.reload()
+        told = [
+            {"file": finding.file, "line": finding.line, "column": finding.column, "message": finding.message}
+            for finding in findings
+        ]
+        await send_json(send, HTTPStatus.BAD_REQUEST if told else HTTPStatus.OK, told)
