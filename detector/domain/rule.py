@@ -13,6 +13,7 @@ from typing import TypeAlias
 from detector.domain.catalogue import Catalogue
 from detector.domain.condition import Condition
 from detector.domain.label import Labels, label_value
+from detector.domain.maintenance import MaintenanceWindow
 from detector.domain.severity import Severity
 
 JOIN_BY = ("env", "namespace", "cluster")
@@ -167,6 +168,7 @@ class RuleSet:
     catalogue: Catalogue
     digest: str
     notes: tuple[str, ...] = ()
+    maintenance: tuple[MaintenanceWindow, ...] = ()
 
     def find(self, name: str) -> Rule | None:
         """The rule of that name."""

@@ -1,0 +1,93 @@
+"""Prometheus rule files (`groups:`): alerting rules as rules whose condition lies in their query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from detector.adapters.condition import Present, Scope
+from detector.adapters.rulefile.gotemplate import translate
+from detector.adapters.rulefile.query import check_query
+from detector.adapters.rulefile.reader import Fields
+from detector.domain.rule import Instant, Policy, Recovery, Rule, Rung
+from detector.domain.severity import Severity
+
+if TYPE_CHECKING:
+    from detector.adapters.rulefile.node import Scalar
+    from detector.adapters.rulefile.reader import Reader
+
+SIGNAL = "value"
+SEVERITIES = {
+    "critical": Severity.CRITICAL,
+    "disaster": Severity.CRITICAL,
+    "emergency": Severity.CRITICAL,
+    "page": Severity.HIGH,
+    "error": Severity.HIGH,
+    "high": Severity.HIGH,
+    "major": Severity.HIGH,
+    "warning": Severity.MEDIUM,
+    "medium": Severity.MEDIUM,
+    "info": Severity.LOW,
+    "low": Severity.LOW,
+    "minor": Severity.LOW,
+    "none": Severity.LOW,
+}
+_SUMMARIES = ("summary", "message", "title", "description")
+_LINKS = {"runbook_url": "runbook", "runbook": "runbook", "dashboard_url": "dashboard", "dashboard": "dashboard"}
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRule:
+    """An alerting rule, and what its group adds to its identity."""
+
+    rule: Rule
+    fields: Fields
+    group: Fields
+
+
+def build_group(reader: Reader, group: Fields, every_seconds: float) -> list[GroupRule]:
+    """The alerting rules of a group; recording rules are noted."""
+    found = []
+    for fields in group.get("rules", ()):
+        if fields.has("record"):
+            reader.note(
+                fields.node.place, f"recording rule `{fields.get('record', '?')}` is skipped; Prometheus has to evaluate it"
+            )
+        elif not fields.has("alert"):
+            reader.fault(fields.node.place, "a Prometheus rule needs `alert` (or `record`)")
+        elif fields.get("alert") is not None and fields.get("expr") is not None:
+            found.append(GroupRule(_build(reader, group, fields, every_seconds), fields, group))
+    if group.has("limit") and group.get("limit") not in {None, 0}:
+        reader.note(group.places["limit"], "`limit` is not used here; the storm threshold of the settings bounds pages")
+    return found
+
+
+def _build(reader: Reader, group: Fields, fields: Fields, every_seconds: float) -> Rule:
+    query: Scalar = fields.get("expr")
+    check_query(reader, query, every_seconds, foreign=True)
+    labels = {**group.get("labels", {}), **fields.get("labels", {})}
+    annotations = fields.get("annotations", {})
+    recovery = "!open"
+    word = labels.get("severity", "").lower()
+    policy = Policy(
+        open=Present(query.text),
+        recover=Recovery(recovery, Scope((SIGNAL,)).split(recovery)),
+        severity=(Rung(SEVERITIES.get(word, Severity.MEDIUM), Present("true")),),
+        summary=next((translate(annotations[key]) for key in _SUMMARIES if key in annotations), ""),
+        description=translate(annotations.get("description", "")),
+        for_seconds=fields.get("for", 0.0),
+        keep_open_seconds=fields.get("keep_firing_for", 0.0),
+        recover_for_seconds=0.0,
+        labels={name: translate(text) for name, text in labels.items()},
+        links={_LINKS[name]: translate(text) for name, text in annotations.items() if name in _LINKS},
+    )
+    return Rule(
+        name=fields.get("alert"),
+        signals=(Instant(SIGNAL, query.text),),
+        policy=policy,
+        source=reader.locate(fields.node.place),
+        by=None,
+        every_seconds=group.get("interval", every_seconds) or every_seconds,
+        offset_seconds=group.get("query_offset", 0.0),
+        vector=True,
+    )

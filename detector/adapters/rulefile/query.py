@@ -1,0 +1,124 @@
+"""PromQL of rule files, syntax-checked where it is written.
+
+promql-parser knows the grammar of one Prometheus release. What it refuses is a fault, unless the query uses a form that newer
+releases or VictoriaMetrics know: then it is a note, and `check --prometheus` asks the server itself.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import promql_parser
+
+from detector.adapters.rulefile.reader import quote, suggest_word
+from detector.domain.duration import format_duration
+
+if TYPE_CHECKING:
+    from detector.adapters.rulefile.node import Scalar
+    from detector.adapters.rulefile.reader import Reader
+
+WINDOW = "$window"
+
+_FUNCTIONS = (
+    *("abs", "absent", "absent_over_time", "avg", "avg_over_time", "bottomk", "ceil", "changes", "clamp", "clamp_max", "clamp_min"),
+    *(
+        "count",
+        "count_over_time",
+        "count_values",
+        "delta",
+        "deriv",
+        "exp",
+        "floor",
+        "group",
+        "histogram_quantile",
+        "increase",
+        "irate",
+    ),
+    *(
+        "label_join",
+        "label_replace",
+        "last_over_time",
+        "max",
+        "max_over_time",
+        "min",
+        "min_over_time",
+        "predict_linear",
+        "quantile",
+    ),
+    *("quantile_over_time", "rate", "resets", "round", "scalar", "sort", "sqrt", "stddev", "sum", "sum_over_time", "time"),
+    *("timestamp", "topk", "vector"),
+)
+_NEWER = re.compile(
+    r"""\b(?:WITH\s*\(|default\b|keep_metric_names\b|ifnot\b|anchored\b|smoothed\b|rollup\w*\s*\()  # MetricsQL; Prometheus 3.7
+      | \[\s*\d+i\s*[\]:]                                       # steps as a window: MetricsQL
+      | \[[^\]"']*(?:[-+*/^]|step\(\)|range\(\))[^\]"']*\]       # arithmetic on durations: Prometheus 3.4
+      | \boffset\s*\(
+      | \b(?:by|without|on|ignoring)\s*\([^)]*"                   # UTF-8 label names: Prometheus 3.0""",
+    re.VERBOSE,
+)
+_QUOTED = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`""")
+_UNKNOWN_FUNCTION = re.compile(r"unknown function with name '([^']+)'")
+_CULPRIT = re.compile(r"(?:'([^']+)'|: (\S+?)\]?$)")
+_RANGE = {"MatrixSelector": "a range vector", "SubqueryExpr": "a range vector", "StringLiteral": "text"}
+_LONGEST = 20_000
+
+
+def check_query(reader: Reader, scalar: Scalar, window_seconds: float, *, foreign: bool = False) -> None:
+    """Check one query; faults become findings, or notes where the query is `foreign` (from a Prometheus rule file)."""
+    if len(scalar.text) > _LONGEST:
+        reader.fault(scalar.place, f"query of {len(scalar.text)} characters; the most is {_LONGEST}")
+        return
+    text = scalar.text.replace(WINDOW, format_duration(window_seconds))
+    try:
+        kind = type(promql_parser.parse(text)).__name__
+    except ValueError as error:
+        _report(reader, scalar, str(error), foreign=foreign)
+        return
+    except BaseException as error:  # a panic of the Rust parser is no Exception
+        if not type(error).__module__.startswith("pyo3"):
+            raise
+        reader.note(
+            scalar.place, f"query {quote(scalar.text)} could not be parsed here; `detector check --prometheus URL` tries it"
+        )
+        return
+    if kind in _RANGE:
+        reader.fault(
+            scalar.place, f"query gives {_RANGE[kind]}, not one value a series; wrap it, e.g. rate({quote(scalar.text).strip('`')})"
+        )
+
+
+def _report(reader: Reader, scalar: Scalar, error: str, *, foreign: bool) -> None:
+    newer = bool(_NEWER.search(_QUOTED.sub('""', scalar.text)))
+    hint = ""
+    if match := _UNKNOWN_FUNCTION.search(error):
+        hint = suggest_word(match[1], _FUNCTIONS)
+        newer = newer or not hint.startswith("did you mean")
+        hint = "" if newer else f"; {hint}"
+    if newer or foreign:
+        reader.note(
+            scalar.place,
+            f"PromQL: {error} in {quote(scalar.text)}; a newer server may know it, `detector check --prometheus URL` tries it",
+        )
+        return
+    if error == "invalid promql query":
+        error = f"cannot be parsed: {quote(scalar.text)}"
+    reader.fault_inside(scalar, _find_culprit(scalar.text, error), f"PromQL: {error}{hint}")
+
+
+def _find_culprit(text: str, error: str) -> int:
+    if error == "unclosed left parenthesis":
+        return _find_open(text)
+    match = _CULPRIT.search(error)
+    return max(text.find(match[1] or match[2]), 0) if match else 0
+
+
+def _find_open(text: str) -> int:
+    """Offset of the outermost parenthesis that nothing closes; quoted text is passed over."""
+    opened: list[int] = []
+    for match in re.finditer(rf"[()]|{_QUOTED.pattern}", text):
+        if match[0] == "(":
+            opened.append(match.start())
+        elif match[0] == ")" and opened:
+            opened.pop()
+    return opened[0] if opened else 0
