@@ -1,0 +1,209 @@
+"""Steps 2 to 4 for one rule at one slot: ask, read, advance in chunks, commit, and only then swap memory.
+
+The poller calls `evaluate`; what is decided is decided in `domain.advance`. A failed query goes there as well: it freezes what it
+leaves unknown. A rule with something pending or firing asks its severity window at the same time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from detector.app.guard import describe_fault
+from detector.domain.advance import advance
+from detector.domain.alert import AlertState, Change, Transition
+from detector.domain.blind import RuleHealth
+from detector.domain.judgement import Evaluation
+from detector.domain.label import Labels
+from detector.domain.reading import plan_queries, read_signals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from detector.app.cache import QueryCache
+    from detector.app.committer import Committer
+    from detector.app.roster import Roster, Track
+    from detector.app.sentinel import Sentinel
+    from detector.domain.outcome import Outcome
+    from detector.domain.reading import Readings, Values
+    from detector.domain.rule import Rule
+    from detector.ports.clock import Clock
+    from detector.ports.observer import Observer
+    from detector.ports.template import Renderer
+
+CHUNK = 500
+QUERY_TIMEOUT_SECONDS = 10.0
+
+
+class Baselines(Protocol):
+    """Where baselines come from."""
+
+    def baselines(self, rule: Rule) -> Mapping[str, Values]:
+        """Baselines by signal and alert, as they are now."""
+
+    def history(self, rule: Rule) -> Mapping[str, Values]:
+        """Medians of a day and a week ago by signal and alert, where they were asked for."""
+
+
+@dataclass(slots=True)
+class _Found:
+    """What advancing all alerts of a rule gave."""
+
+    changed: dict[Labels, AlertState] = field(default_factory=dict)
+    dropped: set[Labels] = field(default_factory=set)
+    transitions: list[Transition] = field(default_factory=list)
+    wants_severity: bool = False
+
+
+class Evaluator:
+    """Evaluates rules; a sick rule hurts only itself."""
+
+    def __init__(
+        self,
+        cache: QueryCache,
+        roster: Roster,
+        committer: Committer,
+        sentinel: Sentinel,
+        baselines: Baselines,
+        renderer: Renderer,
+        clock: Clock,
+        observer: Observer,
+        *,
+        query_timeout_seconds: float = QUERY_TIMEOUT_SECONDS,
+    ) -> None:
+        self._cache = cache
+        self._roster = roster
+        self._committer = committer
+        self._sentinel = sentinel
+        self._baselines = baselines
+        self._renderer = renderer
+        self._clock = clock
+        self._observer = observer
+        self._query_timeout_seconds = query_timeout_seconds
+
+    async def evaluate(self, rule: Rule, at: float) -> None:
+        """Evaluate the rule at slot `at` (unix seconds). Never raises for a fault of the rule."""
+        began = self._clock.monotonic()
+        track = self._roster.track(rule.name)
+        try:
+            readings = await self._advance(rule, track, at)
+        except Exception as fault:  # noqa: BLE001 - one rule's evaluation: a sick rule hurts only itself
+            outcome, detail, series, track.health = "error", f"internal: {describe_fault(fault)}", False, RuleHealth.FAILED
+        else:
+            outcome, detail = _name_outcome(rule, readings)
+            series = not readings.empty
+            track.health = _judge_health(rule, readings, seen=track.progress.seen_series)
+        self._roster.note_progress(track, at, detail, series=series)
+        self._observer.rule_evaluated(rule.name, outcome, self._clock.monotonic() - began, at, detail)
+        await self._sentinel.look(self._clock.now(), f"{rule.name}: {detail}" if detail else "")
+
+    async def _advance(self, rule: Rule, track: Track, at: float) -> Readings:
+        hot = track.hot or track.was_hot
+        track.was_hot = track.hot
+        severity_queries = plan_queries(rule, severity=True)
+        outcomes = await self._ask(rule, plan_queries(rule) + (severity_queries if hot else ()), at)
+        readings = read_signals(rule, outcomes)
+        evaluation = Evaluation(
+            rule,
+            self._roster.catalogue,
+            readings,
+            at,
+            severity_readings=read_signals(rule, outcomes, severity=True) if hot else None,
+            baselines=self._baselines.baselines(rule),
+            history=self._baselines.history(rule),
+            answering=not readings.empty or self._roster.answering(),
+        )
+        found = await _advance_all(evaluation, track.states)
+        if found.wants_severity:
+            outcomes |= await self._ask(rule, severity_queries, at)
+            evaluation = replace(evaluation, severity_readings=read_signals(rule, outcomes, severity=True))
+            found = await _advance_all(evaluation, track.states)
+        await self._settle(track, found)
+        return readings
+
+    async def _ask(self, rule: Rule, queries: tuple[str, ...], at: float) -> dict[str, Outcome]:
+        deadline_seconds = min(rule.every_seconds, self._query_timeout_seconds)
+        return await self._cache.ask_all(queries, at - rule.offset_seconds, deadline_seconds)
+
+    async def _settle(self, track: Track, found: _Found) -> None:
+        """Commit where something happened, then make it the present; else the checkpoint writes it."""
+
+        def swap() -> None:
+            track.swap(found.changed, found.dropped)
+
+        if found.transitions:
+            told = [replace(transition, summary=self._summarise(transition)) for transition in found.transitions]
+            await self._committer.submit(track.records(found.changed, found.dropped), told, swap)
+        else:
+            swap()
+        if found.changed or found.dropped:
+            self._observer.alerts_counted(track.name, dict(track.counts))
+
+    def _summarise(self, transition: Transition) -> str:
+        if transition.change in {Change.ABSENT, Change.PRESENT}:
+            return f"{transition.service}: no data"
+        if not transition.summary:
+            return describe_alert(transition)
+        return self._renderer.render(transition.summary, list_values(transition))
+
+
+def list_values(transition: Transition) -> dict[str, Any]:
+    """What a summary template may name: labels and signal values by name, service, rule, severity, value, threshold."""
+    state = transition.state
+    signals = {name: track.value for name, track in state.signals.items()}
+    return {
+        **dict(transition.labels),
+        **{f"{name}_baseline": value for name, value in state.baselines.items()},
+        **signals,
+        "labels": dict(transition.labels),
+        "service": transition.service,
+        "rule": transition.rule,
+        "severity": None if state.severity is None else state.severity.value,
+        "signal": state.signal,
+        "value": signals.get(state.signal or ""),
+        "threshold": state.threshold,
+    }
+
+
+def describe_alert(transition: Transition) -> str:
+    """The summary of a rule that has none."""
+    state = transition.state
+    track = state.signals.get(state.signal or "")
+    if track is None or track.value is None:
+        return f"{transition.service}: {transition.rule}"
+    bound = "" if state.threshold is None else f", threshold {state.threshold:.4g}"
+    return f"{transition.service}: {state.signal} is {track.value:.4g}{bound}"
+
+
+async def _advance_all(evaluation: Evaluation, states: Mapping[Labels, AlertState]) -> _Found:
+    """Advance every alert that is known or was read, giving way to the loop after every chunk."""
+    keys = [*states, *sorted(labels for labels in evaluation.readings.keys if labels not in states)]
+    found = _Found()
+    for start in range(0, len(keys), CHUNK):
+        if start:
+            await asyncio.sleep(0)
+        advanced = advance(evaluation, keys[start : start + CHUNK], states)
+        found.changed |= advanced.states
+        found.dropped |= advanced.dropped
+        found.transitions += advanced.transitions
+        if advanced.wants_severity:
+            found.wants_severity = True
+            return found  # the caller asks for it and begins anew
+    return found
+
+
+def _name_outcome(rule: Rule, readings: Readings) -> tuple[str, str]:
+    """Outcome and detail; an empty answer to a rule whose condition lies in its query is an answer."""
+    failure = readings.failed
+    if failure is not None:
+        return "error", f"{failure.reason.value}: {failure.detail}" if failure.detail else failure.reason.value
+    return ("no_data" if readings.empty and not rule.vector else "ok"), ""
+
+
+def _judge_health(rule: Rule, readings: Readings, *, seen: bool) -> RuleHealth:
+    if readings.failed is not None:
+        return RuleHealth.FAILED
+    if not readings.empty:
+        return RuleHealth.OK
+    return RuleHealth.GONE if seen and not rule.vector else RuleHealth.IDLE

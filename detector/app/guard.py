@@ -1,0 +1,53 @@
+"""Eternal tasks: each has a name, and its end by a fault is an event, not a silence."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
+    from detector.ports.clock import Clock
+    from detector.ports.observer import Observer
+
+PAUSE_SECONDS = 1.0
+
+
+async def guard(name: str, work: Callable[[], Awaitable[None]], clock: Clock, observer: Observer) -> None:
+    """Run `work` until it returns; when it ends by a fault, say so and begin it again after a pause."""
+    while True:
+        try:
+            await work()
+        except Exception as fault:  # noqa: BLE001 - the task guard is where any fault of a task becomes an event
+            observer.trouble(name, describe_fault(fault))
+        else:
+            return
+        await clock.sleep(PAUSE_SECONDS)
+
+
+async def wait_for(tasks: Iterable[asyncio.Task[Any]], seconds: float, clock: Clock) -> bool:
+    """Until all tasks have ended, or that time has passed; they go on. Whether they have ended."""
+    waiting = asyncio.create_task(_wait_all(tuple(tasks)), name="waiting")
+    patience = asyncio.create_task(_sleep(clock, seconds), name="patience")
+    try:
+        await asyncio.wait({waiting, patience}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        patience.cancel()
+        waiting.cancel()
+    return waiting.done()
+
+
+async def _wait_all(tasks: tuple[asyncio.Task[Any], ...]) -> None:
+    if tasks:
+        await asyncio.wait(tasks)
+
+
+async def _sleep(clock: Clock, seconds: float) -> None:
+    await clock.sleep(seconds)
+
+
+def describe_fault(fault: BaseException) -> str:
+    """One line: the kind of the fault and its message."""
+    message = " ".join(str(fault).split())
+    return f"{type(fault).__name__}: {message}" if message else type(fault).__name__

@@ -1,0 +1,254 @@
+"""What the daemon holds in memory of its rules: the set that runs, alert states, progress and health.
+
+Written by `evaluation` (after the commit) and `reloader`; read by the API, the metrics and the checkpoint. Alerts are kept by rule
+name, so that a reload or a moved file changes none of them. Everything here happens between two awaits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from detector.domain.alert import AlertState, Phase, RuleProgress
+from detector.domain.blind import RuleHealth
+from detector.domain.catalogue import Catalogue
+from detector.domain.label import Labels
+from detector.domain.rule import RuleSet
+from detector.ports.store import AlertRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from detector.domain.rule import Rule
+    from detector.ports.store import Memory
+
+FORGET_AFTER_SECONDS = 86400.0
+
+
+def deserves_row(state: AlertState) -> bool:
+    """Whether a restart must know of the alert: it is not at rest, is missing, or ended and may relapse."""
+    return state.phase is not Phase.INACTIVE or state.ended is not None or state.missing_seconds is not None or state.absent
+
+
+@dataclass(slots=True)
+class Track:
+    """One rule in memory.
+
+    `stored`: alerts that have a row. `dirty`: alerts whose row is behind. `orphaned`: monotonic seconds when the rule left the set.
+    """
+
+    name: str
+    progress: RuleProgress
+    states: dict[Labels, AlertState] = field(default_factory=dict)
+    stored: set[Labels] = field(default_factory=set)
+    dirty: set[Labels] = field(default_factory=set)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((phase.value for phase in Phase), 0))
+    health: RuleHealth = RuleHealth.IDLE
+    was_hot: bool = False
+    progress_dirty: bool = False
+    orphaned: float | None = None
+
+    @property
+    def hot(self) -> bool:
+        """Whether an alert is pending or firing."""
+        return self.counts[Phase.PENDING.value] + self.counts[Phase.FIRING.value] > 0
+
+    def records(self, changed: Mapping[Labels, AlertState], dropped: Iterable[Labels]) -> list[AlertRecord]:
+        """The rows that these changes need: written where a restart must know, deleted where one exists in vain."""
+        found = []
+        for labels, state in changed.items():
+            if deserves_row(state):
+                found.append(AlertRecord(self.name, labels, state))
+            elif labels in self.stored:
+                found.append(AlertRecord(self.name, labels, None))
+        found.extend(AlertRecord(self.name, labels, None) for labels in dropped if labels in self.stored)
+        return found
+
+    def swap(self, changed: Mapping[Labels, AlertState], dropped: Iterable[Labels]) -> None:
+        """Make the changes the present; rows that this leaves behind are dirty."""
+        for labels, state in changed.items():
+            before = self.states.get(labels)
+            if before is None:
+                self.counts[state.phase.value] += 1
+            elif before.phase is not state.phase:
+                self.counts[before.phase.value] -= 1
+                self.counts[state.phase.value] += 1
+            self.states[labels] = state
+            if labels in self.stored or deserves_row(state):
+                self.dirty.add(labels)
+        for labels in dropped:
+            before = self.states.pop(labels, None)
+            if before is not None:
+                self.counts[before.phase.value] -= 1
+            if labels in self.stored:
+                self.dirty.add(labels)
+
+    def mark_stored(self, records: Iterable[AlertRecord]) -> None:
+        """These rows are written; an alert that has changed since stays dirty."""
+        for record in records:
+            if record.state is None:
+                self.stored.discard(record.labels)
+            else:
+                self.stored.add(record.labels)
+            now = self.states.get(record.labels)
+            kept = now if now is not None and deserves_row(now) else None
+            if kept is record.state:
+                self.dirty.discard(record.labels)
+            else:
+                self.dirty.add(record.labels)
+
+    def behind(self) -> list[AlertRecord]:
+        """Rows that are behind the present."""
+        present = {labels: self.states[labels] for labels in self.dirty if labels in self.states}
+        return self.records(present, self.dirty - present.keys())
+
+
+@dataclass(frozen=True, slots=True)
+class Dirty:
+    """What a checkpoint writes."""
+
+    progress: tuple[RuleProgress, ...]
+    alerts: tuple[AlertRecord, ...]
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.progress or self.alerts)
+
+
+class Roster:
+    """All rules in memory, by name."""
+
+    def __init__(self) -> None:
+        self.rule_set = RuleSet(rules=(), catalogue=Catalogue(), digest="")
+        self._rules: dict[str, Rule] = {}
+        self._tracks: dict[str, Track] = {}
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """The catalogue that runs."""
+        return self.rule_set.catalogue
+
+    @property
+    def rules(self) -> Sequence[Rule]:
+        """The rules that run."""
+        return self.rule_set.rules
+
+    def rule(self, name: str) -> Rule | None:
+        """The rule of that name if it runs."""
+        return self._rules.get(name)
+
+    def restore(self, memory: Memory, now: float) -> None:
+        """Take over what the last process left; alerts that ended over a day ago may no longer relapse and go."""
+        for name, states in memory.alerts.items():
+            track = self.track(name)
+            track.stored = set(states)
+            kept = {
+                labels: state
+                for labels, state in states.items()
+                if state.phase is not Phase.INACTIVE
+                or state.missing_seconds is not None
+                or now - (state.ended or 0.0) < FORGET_AFTER_SECONDS
+            }
+            track.swap(kept, ())
+            track.dirty = track.stored - kept.keys()
+        for name, progress in memory.progress.items():
+            self.track(name).progress = progress
+
+    def adopt(self, rule_set: RuleSet, monotonic: float) -> None:
+        """Run this set from now on; rules that are in it no more become orphans, returned ones go on."""
+        self.rule_set = rule_set
+        self._rules = {rule.name: rule for rule in rule_set.rules}
+        for name in self._rules:
+            self.track(name).orphaned = None
+        for track in list(self._tracks.values()):
+            if track.name in self._rules:
+                continue
+            if not track.states and not track.dirty:
+                del self._tracks[track.name]
+            elif track.orphaned is None:
+                track.orphaned = monotonic
+
+    def track(self, name: str) -> Track:
+        """The rule's memory, made if there is none."""
+        found = self._tracks.get(name)
+        if found is None:
+            found = self._tracks[name] = Track(name, RuleProgress(name))
+        return found
+
+    def orphans(self) -> list[Track]:
+        """Rules that left the set and whose alerts wait for the grace to pass."""
+        return [track for track in self._tracks.values() if track.orphaned is not None]
+
+    def forget(self, name: str) -> None:
+        """Drop a rule that left the set; one that returned meanwhile begins anew."""
+        self._tracks.pop(name, None)
+        if name in self._rules:
+            self.track(name)
+
+    def states(self, name: str) -> Mapping[Labels, AlertState]:
+        """Alert states of a rule, live; empty for an unknown one."""
+        found = self._tracks.get(name)
+        return {} if found is None else found.states
+
+    def progress(self, name: str) -> RuleProgress:
+        """How far a rule has come, and why it last failed."""
+        found = self._tracks.get(name)
+        return RuleProgress(name) if found is None else found.progress
+
+    def counts(self, name: str) -> Mapping[str, int]:
+        """Alerts of a rule by phase."""
+        found = self._tracks.get(name)
+        return dict.fromkeys((phase.value for phase in Phase), 0) if found is None else found.counts
+
+    def alerts(self) -> Iterator[tuple[str, AlertState]]:
+        """Every alert in memory with its rule's name."""
+        for track in self._tracks.values():
+            for state in track.states.values():
+                yield track.name, state
+
+    def health(self) -> dict[str, RuleHealth]:
+        """Health of every rule that runs."""
+        return {name: self.track(name).health for name in self._rules}
+
+    def answering(self) -> bool:
+        """Whether some rule has series now."""
+        return any(self.track(name).health is RuleHealth.OK for name in self._rules)
+
+    def note_progress(self, track: Track, at: float, failure: str, *, series: bool) -> None:
+        """Remember how an evaluation at slot `at` ended; `failure` is empty when it succeeded."""
+        before = track.progress
+        track.progress = replace(
+            before,
+            last_evaluation=at,
+            last_success=before.last_success if failure else at,
+            seen_series=before.seen_series or series,
+            failure=failure,
+        )
+        track.progress_dirty = True
+
+    def dirty(self) -> Dirty:
+        """Everything whose row is behind."""
+        tracks = self._tracks.values()
+        return Dirty(
+            tuple(track.progress for track in tracks if track.progress_dirty),
+            tuple(record for track in tracks if track.dirty for record in track.behind()),
+        )
+
+    def mark_clean(self, dirty: Dirty) -> None:
+        """These rows are written."""
+        for progress in dirty.progress:
+            track = self._tracks.get(progress.rule)
+            if track is not None and track.progress is progress:
+                track.progress_dirty = False
+        self.mark_stored(dirty.alerts)
+
+    def mark_stored(self, records: Iterable[AlertRecord]) -> None:
+        """These alert rows are written."""
+        by_rule: dict[str, list[AlertRecord]] = {}
+        for record in records:
+            by_rule.setdefault(record.rule, []).append(record)
+        for name, found in by_rule.items():
+            track = self._tracks.get(name)
+            if track is not None:
+                track.mark_stored(found)
