@@ -25,3 +25,7 @@ class PermanentError(OutsideError):
 
 class SettingsError(TemporaryError):
     """A setting or a proxy is wrong (401, 403, 404, 3xx, 200 for 202): tell others at once, retry slowly, never drop."""
+
+
+class ThrottledError(TemporaryError):
+    """Our own rate limit held the request back: it was not attempted, and `retry_after_seconds` is always given."""
