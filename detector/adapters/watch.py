@@ -7,13 +7,14 @@ ConfigMap that swaps its symlink, a network file system without events, and a ma
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import contextlib
 from typing import TYPE_CHECKING, TypeAlias
 
 import watchfiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
 LOOK_SECONDS = 5.0
 SETTLE_SECONDS = 0.3
@@ -51,8 +52,11 @@ class RuleWatch:
         root = self._path if self._path.is_dir() else self._path.parent
         try:
             async with asyncio.timeout(self._look_seconds):
-                async for _ in watchfiles.awatch(root, stop_event=stop, debounce=200, step=50, rust_timeout=1000):
-                    return
+                # short waits in its thread: a cancelled watch ends with the one under way
+                watch = watchfiles.awatch(root, stop_event=stop, debounce=200, step=50, rust_timeout=200)
+                async with contextlib.aclosing(watch):
+                    async for _ in watch:
+                        return
         except TimeoutError:
             return
         except OSError:  # not there, or out of watches: look again later

@@ -1,0 +1,128 @@
+"""`detector incidents`: what is open, what happened, and a human's answer to it, by way of the running daemon."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from detector.cli.exit import FAILURE, fail
+from detector.cli.table import clean, print_table, show_number, show_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, help="List incidents and respond to them.", invoke_without_command=True
+)
+
+Id = Annotated[str, typer.Argument(metavar="ID", help="The incident's id, as `list` prints it.")]
+By = Annotated[str, typer.Option("--by", envvar="USER", metavar="NAME", help="Who does it; default $USER.")]
+Text = Annotated[str, typer.Option("--text", help="Words for the timeline.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.callback()
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        list_incidents()
+
+
+@app.command("list", help="Incidents, newest first.")
+def list_incidents(
+    status: Annotated[list[str] | None, typer.Option(help="open, acknowledged, resolved or closed; may be repeated.")] = None,
+    severity: Annotated[list[str] | None, typer.Option(help="low, medium, high or critical; may be repeated.")] = None,
+    service: Annotated[str | None, typer.Option(help="Only of this service.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    as_json: AsJson = False,  # noqa: FBT002 - a flag
+) -> None:
+    """List incidents."""
+    found = _ask(lambda client: list(client.list("/api/v1/incidents", limit, status=status, severity=severity, service=service)))
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    columns = ("ID", "STATUS", "SEVERITY", "SERVICE", "OPENED", "VALUE", "THRESHOLD", "SUMMARY")
+    print_table(columns, [_row(incident) for incident in found])
+
+
+@app.command(help="One incident with its timeline.")
+def show(incident: Id, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
+    """Show one incident."""
+    found = _ask(lambda client: client.get(_path(incident)))
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for name, value in _facts(found):
+        print(f"{name:<18} {clean(value)}")
+    print()
+    for event in found["timeline"]:
+        print(f"{show_time(event['at'])}  {clean(event['actor'])}  {clean(event['kind'])}: {clean(event['message'])}")
+
+
+@app.command(help="Say that you have it.")
+def ack(incident: Id, by: By = "", text: Text = "") -> None:
+    """Acknowledge an incident."""
+    _act(incident, "acknowledge", by, text, "acknowledged")
+
+
+@app.command(help="End it by hand; a verified recovery ends it by itself.")
+def resolve(incident: Id, by: By = "", text: Text = "") -> None:
+    """Resolve an incident."""
+    _act(incident, "resolve", by, text, "resolved")
+
+
+@app.command(help="Add a note to the timeline.")
+def note(incident: Id, text: Annotated[str, typer.Argument(metavar="TEXT")], by: By = "") -> None:
+    """Add a note."""
+    _act(incident, "note", by, text, "noted on")
+
+
+@app.command(help="Set the root cause.")
+def cause(incident: Id, text: Annotated[str, typer.Argument(metavar="TEXT")], by: By = "") -> None:
+    """Set the root cause."""
+    _act(incident, "cause", by, text, "root cause set on")
+
+
+def _act(incident: str, action: str, by: str, text: str, done: str) -> None:
+    if not by.strip():
+        raise typer.BadParameter("say who does it: --by NAME ($USER is not set)")
+    found = _ask(lambda client: client.post(f"{_path(incident)}/{action}", {"by": by, "text": text}))
+    print(f"{done} {found['id']} ({clean(found['service'])}, {found['severity']}, {found['status']})")
+
+
+def _ask(ask: Any) -> Any:  # noqa: ANN401 - a function of the client, JSON
+    from detector.cli.client import Client, DaemonError
+
+    try:
+        return ask(Client())
+    except DaemonError as error:
+        raise typer.Exit(fail(str(error), FAILURE)) from None
+
+
+def _path(incident: str) -> str:
+    return f"/api/v1/incidents/{quote(incident, safe='')}"
+
+
+def _row(incident: dict[str, Any]) -> list[str]:
+    return [
+        incident["id"],
+        incident["status"],
+        incident["severity"],
+        incident["service"],
+        show_time(incident["opened"]),
+        show_number(incident["value"]),
+        show_number(incident["threshold"]),
+        incident["summary"],
+    ]
+
+
+def _facts(incident: dict[str, Any]) -> Iterable[tuple[str, str]]:
+    yield from ((name, str(incident[name])) for name in ("id", "summary", "status", "severity", "peak_severity", "service"))
+    yield "services", ", ".join(incident["services"])
+    yield "rules", ", ".join(incident["rules"])
+    yield "labels", ", ".join(f"{name}={value}" for name, value in incident["labels"].items())
+    yield from ((name, show_time(incident[name])) for name in ("opened", "acknowledged", "resolved", "closed"))
+    yield from ((name, show_number(incident[name])) for name in ("value", "peak_value", "value_at_recovery", "threshold"))
+    yield from ((name, str(incident[name])) for name in ("acknowledged_by", "end_reason", "root_cause") if incident[name])

@@ -1,0 +1,47 @@
+"""Rows for people: a table on a terminal, tab-separated lines in a pipe. Values cannot steer the terminal."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "dim"}
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print; in a pipe there is no heading, so that every line is a row."""
+    rows = [[clean(value) for value in row] for row in rows]
+    if not sys.stdout.isatty():
+        for row in rows:
+            print("\t".join(row))
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=box.SIMPLE, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(value, SEVERITY_STYLES.get(value, "")) for value in row))
+    Console().print(table)
+
+
+def clean(value: str) -> str:
+    """The value in one line, without control characters: labels come from outside."""
+    return _CONTROL.sub(" ", value)
+
+
+def show_time(seconds: float | None) -> str:
+    """UTC to the second, `-` for none."""
+    return "-" if seconds is None else datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def show_number(number: float | None) -> str:
+    """Up to six digits, `-` for none."""
+    return "-" if number is None else f"{number:.6g}"
