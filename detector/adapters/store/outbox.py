@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Row, and_, case, exists, func, or_, select
 
 from detector.adapters.store import codec
 from detector.adapters.store.lease import lock_epochs
-from detector.adapters.store.schema import lease, outbox
+from detector.adapters.store.schema import clean_text, lease, outbox
 from detector.domain.incident import Notice, NoticeKind
 from detector.domain.severity import Severity
 from detector.ports.store import Backlog, Delivery, DeliveryState
@@ -41,14 +41,16 @@ async def collapse(connection: AsyncConnection, notices: Iterable[Notice]) -> tu
 
     A key without any opening row is left alone: its trigger may lie in a database that was lost.
     """
-    keys = {notice.key for notice in notices if notice.kind is NoticeKind.RESOLVE}
-    if not keys:
+    resolved = {(notice.channel, notice.route, notice.key) for notice in notices if notice.kind is NoticeKind.RESOLVE}
+    if not resolved:
         return ()
-    rows = (await connection.execute(_rows_of_keys(keys))).all()
-    groups: dict[tuple[str, str, str], list[Row[Any]]] = {}
-    for row in rows:
-        groups.setdefault((row.channel, row.route, row.key), []).append(row)
-    collapsed = [row for group in groups.values() if _is_collapsible(group) for row in _live(group)]
+    wanted = {tuple(map(clean_text, destination)) for destination in resolved}
+    groups: dict[tuple[str, ...], list[Row[Any]]] = {}
+    for row in (await connection.execute(_rows_of_keys(key for _, _, key in resolved))).all():
+        if row.state != DeliveryState.COLLAPSED.value:
+            groups.setdefault((row.channel, row.route, row.key), []).append(row)
+    untouched = [group for destination, group in groups.items() if destination in wanted and _is_untouched(group)]
+    collapsed = [row for group in untouched for row in group]
     for start in range(0, len(collapsed), 500):
         chunk = [row.seq for row in collapsed[start : start + 500]]
         done = update(outbox).where(outbox.c.seq.in_(chunk)).values(state=DeliveryState.COLLAPSED.value)
@@ -102,14 +104,9 @@ def _rows_of_keys(keys: Iterable[str]) -> Any:  # noqa: ANN401  # a Select of al
     return select(outbox).where(outbox.c.key.in_(sorted(keys))).order_by(outbox.c.seq).with_for_update()
 
 
-def _is_collapsible(group: Sequence[Row[Any]]) -> bool:
-    live = _live(group)
-    untouched = all(row.state == _QUEUED and row.attempts == 0 for row in live)
-    return untouched and any(row.kind in OPENING for row in live)
-
-
-def _live(group: Sequence[Row[Any]]) -> list[Row[Any]]:
-    return [row for row in group if row.state != DeliveryState.COLLAPSED.value]
+def _is_untouched(group: Sequence[Row[Any]]) -> bool:
+    never_claimed = all(row.state == _QUEUED and row.attempts == 0 for row in group)
+    return never_claimed and any(row.kind in OPENING for row in group)
 
 
 def _due_rows(channel: str, now: float, limit: int) -> Any:  # noqa: ANN401  # a Select of all columns
