@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from pydantic import ValidationError
 
@@ -33,11 +33,16 @@ class WrongSettingsError(Exception):
         super().__init__("; ".join(self.lines))
 
 
-def describe_errors(error: ValidationError, name: Callable[[tuple[str, ...]], str]) -> list[str]:
-    """One line a fault. `name` says how the user wrote a path of field names, e.g. DETECTOR_EMAIL__PORT."""
+def describe_errors(error: ValidationError, name: Callable[[tuple[str, ...]], str], misspelt: Collection[str]) -> list[str]:
+    """One line a fault. `name` says how the user wrote a path of field names, e.g. DETECTOR_EMAIL__PORT.
+
+    What is missing in a group of `misspelt` is left out: its name was told already, spelled wrongly.
+    """
     lines = []
     for fault in error.errors(include_url=False, include_context=True, include_input=False):
         path = tuple(str(part) for part in fault["loc"])
+        if fault["type"] == "missing" and path[0] in misspelt:
+            continue
         lines.append(f"{name(path)} {_say(fault['type'], fault['msg'], fault.get('ctx', {}))}" if path else _strip(fault["msg"]))
     return list(dict.fromkeys(lines))
 

@@ -49,7 +49,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = loader()
     except ValidationError as error:
-        faults += describe_errors(error, lambda path: _name_origin(path, sources))
+        faults += describe_errors(
+            error, lambda path: _name_origin(path, sources), {group for source in sources for group in source.misspelt}
+        )
         raise WrongSettingsError(dict.fromkeys(faults)) from None
     if faults:
         raise WrongSettingsError(dict.fromkeys(faults))

@@ -71,6 +71,7 @@ class NamedValues(PydanticBaseSettingsSource):
     def __init__(self, settings: type[BaseSettings], values: Mapping[str, str], shape: Shape, *, where: str = "") -> None:
         super().__init__(settings)
         self.faults: list[str] = []
+        self.misspelt: set[str] = set()  # groups with an unknown name: what is missing there was probably meant by it
         self.origins: dict[Path_, str] = {}
         self._where = where
         self._shape = shape
@@ -108,6 +109,7 @@ class NamedValues(PydanticBaseSettingsSource):
             leaf = next(known for known in self._shape.leaves if known[: len(path)] == path)
             self.faults.append(f"{self._say(name)} holds several settings; set them one by one, for example {name_path(leaf)}")
             return
+        self.misspelt.add(path[0])
         near = self._shape.nearest(path)
         self.faults.append(f"{self._say(name)} is not a setting" + (f"; did you mean {name_path(near)}?" if near else ""))
 
@@ -134,6 +136,7 @@ class FileValues(PydanticBaseSettingsSource):
     def __init__(self, settings: type[BaseSettings], path: Path | None, shape: Shape) -> None:
         super().__init__(settings)
         self.faults: list[str] = []
+        self.misspelt: set[str] = set()  # groups with an unknown name: what is missing there was probably meant by it
         self.origins: dict[Path_, str] = {}
         self._path = path
         self._shape = shape
@@ -182,6 +185,7 @@ class FileValues(PydanticBaseSettingsSource):
             elif self._shape.is_group(here):
                 self.faults.append(f"{self._path}: {'.'.join(here)} must hold settings by name, not one value")
             else:
+                self.misspelt.add(here[0])
                 near = self._shape.nearest(here)
                 hint = f"; did you mean {'.'.join(near)}?" if near else ""
                 self.faults.append(f"{self._path}: {'.'.join(here)} is not a setting{hint}")
