@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from detector.domain.ledger import Paging
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
-    from detector.ports.store import AlertRecord, Decide, Store
+    from detector.ports.store import AlertRecord, Committed, Decide, Store
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ class Committer:
         *,
         paging: Paging,
         offer: Callable[[Sequence[Notice]], None],
-        on_commit: Callable[[Decision], None],
+        on_commit: Callable[[Committed], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -104,7 +104,7 @@ class Committer:
         self._arrived.set()
         await job.done
 
-    async def submit_action(self, decide: Decide) -> Decision:
+    async def submit_action(self, decide: Decide) -> Committed:
         """Commit what a human decides. Raises TemporaryError while the store fails, and whatever `decide` raises."""
         if self._backlog:
             raise TemporaryError("the store cannot be written now; try again when it answers", attempted=False)
@@ -219,14 +219,14 @@ class Committer:
 
         return decide
 
-    def _end(self, write: Write, decision: Decision) -> None:
+    def _end(self, write: Write, decision: Committed) -> None:
         """The commit is done: swap memory, tell everyone."""
         write.release()
         self._roster.mark_stored(write.records)
         self._observer.transitions_seen(write.transitions)
         self._tell(write.book, decision)
 
-    def _tell(self, book: Book, decision: Decision) -> None:
+    def _tell(self, book: Book, decision: Committed) -> None:
         if not self._backlog:  # while writes wait, the book in memory is ahead of the store's
             self._book = fold_book(book, decision)
         if not decision.empty:
@@ -234,7 +234,7 @@ class Committer:
             self._observer.incidents_counted(self._book.incidents.values())
             self._on_commit(decision)
 
-    async def _act(self, decide: Decide) -> Decision:
+    async def _act(self, decide: Decide) -> Committed:
         seen = Book()
 
         def remember(book: Book) -> Decision:

@@ -14,10 +14,11 @@ from detector.domain.blind import RuleHealth
 from detector.domain.catalogue import Catalogue
 from detector.domain.label import Labels
 from detector.domain.rule import RuleSet
+from detector.ports.query import LiveAlert, RuleReport
 from detector.ports.store import AlertRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from detector.domain.rule import Rule
     from detector.ports.store import Memory
@@ -34,7 +35,8 @@ def deserves_row(state: AlertState) -> bool:
 class Track:
     """One rule in memory.
 
-    `stored`: alerts that have a row. `dirty`: alerts whose row is behind. `orphaned`: monotonic seconds when the rule left the set.
+    `outcome`: of the last evaluation, or idle. `stored`: alerts that have a row. `dirty`: alerts whose row is behind. `orphaned`:
+    monotonic seconds when the rule left the set.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Track:
     dirty: set[Labels] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((phase.value for phase in Phase), 0))
     health: RuleHealth = RuleHealth.IDLE
+    outcome: str = "idle"
     was_hot: bool = False
     progress_dirty: bool = False
     orphaned: float | None = None
@@ -201,11 +204,36 @@ class Roster:
         found = self._tracks.get(name)
         return dict.fromkeys((phase.value for phase in Phase), 0) if found is None else found.counts
 
-    def alerts(self) -> Iterator[tuple[str, AlertState]]:
-        """Every alert in memory with its rule's name."""
-        for track in self._tracks.values():
-            for state in track.states.values():
-                yield track.name, state
+    def live_state(self, rule: str, labels: Labels) -> AlertState | None:
+        """State of one alert as the last evaluation left it."""
+        return self.states(rule).get(labels)
+
+    def live_alerts(self) -> list[LiveAlert]:
+        """Alerts that are pending or firing, by rule and labels; those of a removed rule until its grace has passed."""
+        found = []
+        for name in sorted(name for name, track in self._tracks.items() if track.hot):
+            rule = self._rules.get(name)
+            for labels, state in sorted(self._tracks[name].states.items()):
+                if state.phase is not Phase.INACTIVE:
+                    found.append(LiveAlert(name, name if rule is None else rule.service_of(labels), state))
+        return found
+
+    def rule_reports(self) -> list[RuleReport]:
+        """How every rule that runs fares, in the set's order."""
+        return [self._report(rule) for rule in self.rules]
+
+    def _report(self, rule: Rule) -> RuleReport:
+        track = self.track(rule.name)
+        progress = track.progress
+        return RuleReport(
+            name=rule.name,
+            health=track.outcome,
+            every_seconds=rule.every_seconds,
+            last_evaluation=progress.last_evaluation,
+            last_success=progress.last_success,
+            last_error=progress.failure,
+            alerts=dict(track.counts),
+        )
 
     def health(self) -> dict[str, RuleHealth]:
         """Health of every rule that runs."""

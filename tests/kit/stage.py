@@ -19,22 +19,22 @@ from detector.app.poller import Poller
 from detector.app.reloader import Reloader
 from detector.app.roster import Roster
 from detector.app.sentinel import Sentinel
-from detector.app.transaction import fold_book
 from detector.domain.catalogue import Catalogue
 from detector.domain.condition import Bindings, Comparison
-from detector.domain.incident import Book, Decision, Event, Incident, Notice
-from detector.domain.label import Labels, make_labels
+from detector.domain.label import make_labels
 from detector.domain.ledger import Paging
 from detector.domain.outcome import FailureReason, Outcome, QueryFailed, RangeOutcome, RangeSamples, Samples
 from detector.domain.rule import Instant, Location, Policy, Recovery, Rule, RuleSet, Rung
 from detector.domain.severity import Severity
-from detector.ports.error import TemporaryError
+from detector.ports.error import OutsideError, TemporaryError
 from detector.ports.rulefile import Load, RuleFilesError
-from detector.ports.store import AlertRecord, Decide, Memory
 from tests.kit.clock import VirtualClock
+from tests.kit.memorystore import MemoryStore
 
 if TYPE_CHECKING:
     from detector.domain.alert import AlertState, RuleProgress, Transition
+    from detector.domain.incident import Decision, Notice
+    from detector.ports.store import AlertRecord, Committed, Decide
 
 HUNG = "hung"
 
@@ -121,72 +121,42 @@ class ScriptedSource:
         return RangeSamples()
 
 
-class StageStore:
-    """Keeps everything in memory; `fault` fails every write, `hold_seconds` delays commits. Survives a restart of the rest."""
+class StageStore(MemoryStore):
+    """The store in memory; `fault` fails every call, `hold_seconds` delays commits. Survives a restart of the rest."""
 
     def __init__(self, clock: VirtualClock) -> None:
+        super().__init__()
         self._clock = clock
-        self.alerts: dict[tuple[str, Labels], AlertState] = {}
-        self.progress: dict[str, RuleProgress] = {}
-        self.book = Book()
-        self.incidents: dict[str, Incident] = {}
-        self.events: list[Event] = []
-        self.notices: dict[str, Notice] = {}
-        self.rules: Mapping[str, str] | None = None
-        self.fault: Exception | None = None
         self.hold_seconds = 0.0
         self.commits = 0
         self.checkpoints = 0
 
-    async def load(self) -> Memory:
-        """What is kept."""
-        alerts: dict[str, dict[Labels, AlertState]] = {}
-        for (rule, labels), state in self.alerts.items():
-            alerts.setdefault(rule, {})[labels] = state
-        return Memory(alerts, dict(self.progress), dict(self.book.incidents))
+    @property
+    def fault(self) -> OutsideError | None:
+        """What every call raises."""
+        return self.disk.failure
 
-    async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float) -> Decision:
-        """All or nothing."""
-        del now
+    @fault.setter
+    def fault(self, fault: OutsideError | None) -> None:
+        self.disk.failure = fault
+
+    @property
+    def notices(self) -> dict[str, Notice]:
+        """The outbox by id."""
+        return {identity: row.notice for identity, row in self.disk.outbox.items()}
+
+    async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float) -> Committed:
+        """Held, and counted."""
         if self.hold_seconds:
             await self._clock.sleep(self.hold_seconds)
-        if self.fault is not None:
-            raise self.fault
-        decision = decide(self.book)
-        self._write(alerts)
-        self.book = fold_book(self.book, decision)
-        self.incidents.update({incident.id: incident for incident in decision.incidents})
-        self.events += decision.events
-        for notice in decision.notices:
-            self.notices.setdefault(notice.id, notice)
+        committed = await super().commit(alerts, decide, now)
         self.commits += 1
-        return decision
+        return committed
 
     async def checkpoint(self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord]) -> None:
-        """Write rows."""
-        if self.fault is not None:
-            raise self.fault
-        self.progress.update({entry.rule: entry for entry in progress})
-        self._write(alerts)
+        """Counted."""
+        await super().checkpoint(progress, alerts)
         self.checkpoints += 1
-
-    async def save_rules(self, digest: str, files: Mapping[str, str], now: float) -> None:
-        """Keep the texts."""
-        del digest, now
-        if self.fault is not None:
-            raise self.fault
-        self.rules = files
-
-    async def load_rules(self) -> Mapping[str, str] | None:
-        """The kept texts."""
-        return self.rules
-
-    def _write(self, alerts: Iterable[AlertRecord]) -> None:
-        for record in alerts:
-            if record.state is None:
-                self.alerts.pop((record.rule, record.labels), None)
-            else:
-                self.alerts[record.rule, record.labels] = record.state
 
 
 class Ear:
@@ -297,12 +267,11 @@ class Stage:
         self._build()
 
     def _build(self) -> None:
-        store: Any = self.store  # a Store as far as this path uses it
         ear: Any = self.ear
         self.roster = Roster()
         self.cache = QueryCache(self.source, self.clock)
         self.committer = Committer(
-            store, self.clock, ear, self.roster, paging=Paging(), offer=self.offered.extend, on_commit=lambda _: None
+            self.store, self.clock, ear, self.roster, paging=Paging(), offer=self.offered.extend, on_commit=lambda _: None
         )
         self.sentinel = Sentinel(self.roster, self.committer)
         self.baselines = BaselineKeeper(self.cache, self.roster, self.clock, ear)
@@ -311,7 +280,7 @@ class Stage:
         )
         self.poller = Poller(self.evaluator.evaluate, self.clock, ear)
         told = (self.poller.set_rules, self.baselines.set_rules)
-        self.reloader = Reloader(self.files, store, self.roster, self.committer, self.clock, ear, told)
+        self.reloader = Reloader(self.files, self.store, self.roster, self.committer, self.clock, ear, told)
 
     async def __aenter__(self) -> Self:
         """Start as the daemon does."""
@@ -324,6 +293,7 @@ class Stage:
 
     async def start(self) -> None:
         """Restore, load, run."""
+        await self.store.open()
         memory = await self.store.load()
         self.roster.restore(memory, self.clock.now())
         self.committer.remember(memory.incidents)

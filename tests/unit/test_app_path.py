@@ -28,16 +28,16 @@ async def test_a_breach_pages_and_its_recovery_resolves() -> None:
         stage.source.default = OK
         await stage.clock.run(10)
         assert stage.store.notices == {}
-        assert stage.store.alerts == {}
+        assert stage.store.disk.alerts == {}
         stage.source.default = BAD
         await stage.clock.run(6)
-        (incident,) = stage.store.incidents.values()
+        (incident,) = stage.store.disk.incidents.values()
         assert (incident.status, incident.severity) == (Status.OPEN, Severity.HIGH)
         assert incident.summary == "shop fails 20% (high, over 0.01)"
         assert stage.kinds == ["trigger"]
         stage.source.default = OK
         await stage.clock.run(20)
-        (incident,) = stage.store.incidents.values()
+        (incident,) = stage.store.disk.incidents.values()
         assert incident.status is Status.RESOLVED
         assert stage.kinds == ["trigger", "resolve"]
         assert stage.ear.counts["errors"] == {"inactive": 1, "pending": 0, "firing": 0}
@@ -126,7 +126,7 @@ async def test_twenty_thousand_alerts_are_advanced_in_chunks() -> None:
         first = dict(stage.roster.states("many"))
         await stage.clock.run(5)
         assert all(stage.roster.states("many")[labels] is state for labels, state in first.items())
-        assert stage.store.alerts == {}
+        assert stage.store.disk.alerts == {}
         assert stage.store.commits == 0
 
 
@@ -169,7 +169,7 @@ async def test_a_store_that_fails_for_half_a_minute_costs_no_page_and_makes_no_s
         assert not stage.committer.failing
         assert set(stage.store.notices) == {notice.id for notice in stage.offered}
         assert len(stage.offered) == 2
-        assert stage.committer.book == stage.store.book
+        assert stage.committer.book.incidents == stage.store.disk.incidents
         stage.source.answers["q"] = OK
         await stage.clock.run(20)
         assert stage.kinds.count("resolve") == 1
@@ -247,11 +247,11 @@ async def test_blind_after_two_minutes_and_seeing_again() -> None:
         await stage.clock.run(10)
         stage.source.default = FAILED
         await stage.clock.run(110)
-        assert stage.store.incidents == {}
+        assert stage.store.disk.incidents == {}
         await stage.clock.run(20)
-        assert [*stage.store.incidents] == [BLIND_ID]
+        assert [*stage.store.disk.incidents] == [BLIND_ID]
         assert stage.sentinel.blind
-        assert "connect" in stage.store.incidents[BLIND_ID].summary
+        assert "connect" in stage.store.disk.incidents[BLIND_ID].summary
         await stage.restart()
         await stage.clock.run(300)
         assert stage.kinds == ["trigger"]

@@ -35,7 +35,7 @@ async def test_commits_that_wait_together_share_a_transaction() -> None:
         assert all(task.done() for task in waiting)
         assert len(swapped) == 10
         assert stage.store.commits == 1
-        assert len(stage.store.incidents) == 10
+        assert len(stage.store.disk.incidents) == 10
 
 
 async def test_a_timer_that_is_due_is_run_without_a_transition() -> None:
@@ -45,9 +45,9 @@ async def test_a_timer_that_is_due_is_run_without_a_transition() -> None:
         await stage.clock.run(6)
         stage.source.default = series(shop=0.0)
         await stage.clock.run(20)
-        assert [incident.status for incident in stage.store.incidents.values()] == [Status.RESOLVED]
+        assert [incident.status for incident in stage.store.disk.incidents.values()] == [Status.RESOLVED]
         await stage.clock.run(70)
-        assert [incident.status for incident in stage.store.incidents.values()] == [Status.CLOSED]
+        assert [incident.status for incident in stage.store.disk.incidents.values()] == [Status.CLOSED]
         assert stage.committer.book == Book()
 
 
@@ -56,7 +56,7 @@ async def test_an_action_is_committed_and_its_fault_is_the_callers() -> None:
     async with Stage([make_rule("a", "q")]) as stage:
         note = Event("i", 1.0, "kim", "note", "looking")
         assert (await stage.committer.submit_action(lambda _: Decision(events=(note,)))).events == (note,)
-        assert stage.store.events == [note]
+        assert list(stage.store.disk.events) == [note]
 
         def refuse(book: Book) -> Decision:
             raise LookupError(f"none of {len(book.incidents)}")
@@ -87,7 +87,7 @@ async def test_a_decision_that_raises_refuses_its_submitter_and_the_next_ones_go
         again = [asyncio.create_task(stage.committer.submit((), (one,))) for one in (broken, fire("b", "other", now))]
         await stage.clock.run(5)
         assert [type(task.exception()) for task in again] == [TypeError, type(None)]
-        assert [incident.service for incident in stage.store.incidents.values()] == ["other"]
+        assert [incident.service for incident in stage.store.disk.incidents.values()] == ["other"]
 
 
 async def test_unchanged_rules_are_checkpointed_together() -> None:
@@ -97,7 +97,7 @@ async def test_unchanged_rules_are_checkpointed_together() -> None:
         await stage.clock.run(61)
         assert stage.store.commits == 0
         assert stage.store.checkpoints == 4
-        assert len(stage.store.progress) == 30
+        assert len(stage.store.disk.progress) == 30
 
 
 async def test_a_checkpoint_that_fails_is_said_once_and_made_later() -> None:
@@ -112,7 +112,7 @@ async def test_a_checkpoint_that_fails_is_said_once_and_made_later() -> None:
         stage.store.fault = None
         await stage.clock.run(15)
         assert not stage.committer.failing
-        (state,) = stage.store.alerts.values()
+        (state,) = stage.store.disk.alerts.values()
         assert (state.pending_seconds or 0) >= 60
 
 
@@ -121,7 +121,7 @@ async def test_rows_of_alerts_at_rest_are_deleted() -> None:
     async with Stage([make_rule("a", "q", policy_for_seconds=600.0)]) as stage:
         stage.source.default = series(shop=0.2)
         await stage.clock.run(20)
-        assert len(stage.store.alerts) == 1
+        assert len(stage.store.disk.alerts) == 1
         stage.source.default = series(shop=0.0)
         await stage.clock.run(6)
-        assert stage.store.alerts == {}
+        assert stage.store.disk.alerts == {}

@@ -74,9 +74,9 @@ async def test_a_removed_rule_ends_after_the_grace() -> None:
         assert stage.kinds == ["trigger"]
         await stage.clock.run(20)
         assert stage.kinds == ["trigger", "resolve"]
-        (incident,) = stage.store.incidents.values()
+        (incident,) = stage.store.disk.incidents.values()
         assert incident.end_reason == "rule removed"
-        assert stage.store.alerts == {}
+        assert stage.store.disk.alerts == {}
         assert stage.roster.orphans() == []
         assert not stage.roster.states("a")
 
@@ -114,7 +114,7 @@ async def test_a_rule_removed_while_the_daemon_was_down_ends_too() -> None:
         await stage.restart()
         await stage.clock.run(310)
         assert stage.kinds == ["trigger", "resolve"]
-        assert stage.store.alerts == {}
+        assert stage.store.disk.alerts == {}
 
 
 async def test_a_start_with_findings_runs_the_last_good_set() -> None:
@@ -156,7 +156,7 @@ async def test_a_store_that_fails_does_not_stop_a_reload() -> None:
         stage.files.rules = [make_rule("b", "r")]
         assert await stage.reloader.reload() == ()
         assert stage.ear.troubles == [("save rules", "TemporaryError: disk full")]
-        assert stage.store.rules == {"names": "a"}
+        assert stage.store.disk.rules == {"names": "a"}
         stage.store.fault = None
         await stage.reloader.reload()
-        assert stage.store.rules == {"names": "b"}
+        assert stage.store.disk.rules == {"names": "b"}
