@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from detector.app.attempt import Outcome, accept, judge
 from detector.app.spare import SPARE_LIMIT, Lane, Spare, SpareQueue, lane_of
 from detector.domain.incident import NoticeKind
+from detector.domain.severity import Severity
 from detector.ports.error import OutsideError, PermanentError
 from detector.ports.store import Delivery, DeliveryState
 
@@ -107,8 +108,11 @@ class Dispatcher:
                 self._keep(Spare(_make_delivery(notice, self._opened.get(notice.key)), due=self._clock.now()))
         self._wakeup.set()
 
-    def committed(self, notices: Sequence[Notice]) -> None:
-        """The rows of these notices are in the outbox now."""
+    def committed(self, notices: Sequence[Notice], collapsed: Sequence[Delivery] = ()) -> None:
+        """The rows of these notices are in the outbox now; `collapsed` ended in the same transaction, never to be sent."""
+        for delivery in collapsed:
+            if delivery.channel == self._channel.name and delivery.key not in self._from_memory:
+                self._tell_collapse(delivery)
         for notice in self._mine(notices):
             if flight := self._flights.get(notice.id):
                 flight.stored = True
@@ -169,6 +173,13 @@ class Dispatcher:
         self._spare.put(replace(spare, stored=True))
         now = self._clock.now()
         self._outcomes[delivery.id] = Outcome(delivery, DeliveryState.CLAIMED, now, True, "", retry_at=max(spare.due, now))  # noqa: FBT003
+
+    def _tell_collapse(self, delivery: Delivery) -> None:
+        """Nobody was paged for what opened and ended meanwhile; what was grave is told by another road."""
+        detail = "opened and ended undelivered"
+        self._observer.delivery_ended(delivery, "collapsed", self._clock.now(), detail)
+        if delivery.kind in _OPENING and delivery.severity >= Severity.HIGH and self._on_failing is not None:
+            self._on_failing(delivery, detail)
 
     def _begin_claim(self) -> None:
         free = self._concurrency - len(self._flights)

@@ -134,7 +134,9 @@ def _detail(delivery: Delivery) -> dict[str, Any]:
     }
     for name in ("value", "threshold", "peak_value", "value_at_recovery"):
         detail[name] = facts.get(name)
-    detail["alerts"] = [_describe_alert(alert) for alert in facts.get("alerts") or () if isinstance(alert, Mapping)]
+    alerts = facts.get("alerts")
+    if isinstance(alerts, (list, tuple)):
+        detail["alerts"] = [_describe_alert(alert) for alert in alerts if isinstance(alert, Mapping)]
     return {name: value for name, value in detail.items() if value not in ("", None, [], {}, ())}
 
 

@@ -26,9 +26,13 @@ class Turnstile:
     _shared: TokenBucket = field(default_factory=lambda: TokenBucket(_SHARED_PER_MINUTE, _SHARED_BURST))
     _reserve: TokenBucket = field(default_factory=lambda: TokenBucket(_RESERVE_PER_MINUTE, _RESERVE_BURST))
     _waiting: dict[str, tuple[bool, float]] = field(default_factory=dict)
+    _began: float | None = None
 
     def pass_through(self, identity: str, now: float, *, urgent: bool) -> float:
         """Return 0.0 where `identity` may pass, else the seconds after which it should ask again."""
+        if self._began is None:
+            self._began = now
+        now -= self._began  # unix seconds are too coarse a double to add up a burst of fractions
         self._forget(now)
         ahead = sum(1 for each, (is_urgent, _) in self._waiting.items() if each != identity and is_urgent >= urgent)
         urgent_ones_wait = any(is_urgent for is_urgent, _ in self._waiting.values())

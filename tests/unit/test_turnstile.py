@@ -1,0 +1,57 @@
+"""The rate at one routing key: never over what PagerDuty takes, and the urgent never wait behind the rest."""
+
+from __future__ import annotations
+
+from detector.adapters.pagerduty.turnstile import Turnstile
+from detector.standin.ledger import CallWindow
+
+
+def test_storm_stays_inside_the_window_and_serves_urgent_ones_first() -> None:
+    """300 at once, 20 of them urgent and last to come: PagerDuty's own window admits every one, the urgent within 15 s."""
+    turnstile, window = Turnstile(), CallWindow(120)
+    asked_again = {f"n{number}": 0.0 for number in range(300)}
+    urgent = {f"n{number}" for number in range(280, 300)}
+    passed: dict[str, float] = {}
+    asked = 0
+    now = 0.0
+    while asked_again:
+        for name, due in sorted(asked_again.items(), key=lambda item: item[1]):
+            if due > now:
+                continue
+            asked += 1
+            wait_seconds = turnstile.pass_through(name, now, urgent=name in urgent)
+            if wait_seconds > 0:
+                asked_again[name] = now + wait_seconds
+            else:
+                del asked_again[name]
+                passed[name] = now
+                assert window.admit("key", now)
+        now += 0.05
+    assert max(passed[name] for name in urgent) < 15.0
+    assert max(passed.values()) < 300 / 100 * 60.0 + 15.0
+    assert asked < 300 * 30
+
+
+def test_a_few_pass_at_once() -> None:
+    """Fifteen incidents at once are not held back at all."""
+    turnstile = Turnstile()
+    assert [turnstile.pass_through(str(number), 5.0, urgent=False) for number in range(15)] == [0.0] * 15
+    assert turnstile.pass_through("16", 5.0, urgent=False) > 0
+    assert turnstile.pass_through("critical", 5.0, urgent=True) == 0.0
+
+
+def test_who_collapsed_while_waiting_holds_nobody_up() -> None:
+    """A crowd that never comes back is forgotten: after ten seconds a newcomer passes."""
+    turnstile = Turnstile()
+    for number in range(200):
+        turnstile.pass_through(str(number), 0.0, urgent=number % 2 == 0)
+    assert turnstile.pass_through("new", 12.0, urgent=False) == 0.0
+
+
+def test_a_clock_set_back_blocks_nobody_for_long() -> None:
+    """An hour back, and notices go on within seconds."""
+    turnstile = Turnstile()
+    for number in range(40):
+        turnstile.pass_through(str(number), 3600.0, urgent=True)
+    assert turnstile.pass_through("new", 0.0, urgent=False) <= 15.0
+    assert turnstile.pass_through("new", 20.0, urgent=False) == 0.0
