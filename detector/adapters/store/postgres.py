@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import ArgumentError
@@ -14,8 +15,12 @@ from detector.ports.error import PermanentError, TemporaryError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from psycopg import AsyncConnection
+
 _ADDRESSES = {"postgresql", "postgres", "postgresql+psycopg"}
 _CONNECT_SECONDS = 5
+# a server that answers before the commit is written would lose it; stricter settings than "on" are left alone
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 _SESSION = "SET lock_timeout = '5s'; SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '15s'"
 
 
@@ -32,6 +37,7 @@ class PostgresDatabase:
             raise PermanentError(f"DETECTOR_DATABASE_URL begins with {url.drivername}://; it must be postgresql://")
         self._url = url.set(drivername="postgresql+psycopg")
         self._engine: AsyncEngine | None = None
+        self._connections: WeakSet[AsyncConnection[Any]] = WeakSet()
 
     def __str__(self) -> str:
         return self._url.set(drivername="postgresql").render_as_string(hide_password=True)
@@ -71,8 +77,10 @@ class PostgresDatabase:
         def configure(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's adapted connection
             cursor = connection.cursor()
             cursor.execute(_SESSION)
+            cursor.execute(_DURABLE)
             cursor.close()
             connection.commit()
+            self._connections.add(connection.driver_connection)
 
         with translate(f"opening {self}"):
             async with engine.connect():
@@ -83,6 +91,11 @@ class PostgresDatabase:
         if self._engine is not None:
             await self._engine.dispose()
             self._engine = None
+
+    def abort(self) -> None:
+        """Cut every connection: psycopg waits without end for a frozen server, even to cancel a statement."""
+        for connection in self._connections:
+            connection.pgconn.finish()
 
     async def reopen(self) -> None:
         """Sessions anew."""

@@ -74,6 +74,9 @@ class SqliteDatabase:
             os.close(self._lock)
             self._lock = None
 
+    def abort(self) -> None:
+        """Nothing can be cut: a thread that waits for the disk waits."""
+
     async def reopen(self) -> None:
         """After corruption while running: check again, and begin anew where need be. The file stays ours."""
         await self._dispose()

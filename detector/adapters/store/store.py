@@ -5,23 +5,19 @@ The composition root makes one with `create_store`; `ledger`, `outbox` and `list
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import socket
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
 
 from detector.adapters.store import codec, ledger, listing, outbox, schema
-from detector.adapters.store.fault import CorruptError, translate
-from detector.adapters.store.lease import renew_leases, take_leases
-from detector.adapters.store.migration import migrate
+from detector.adapters.store.lease import renew_leases
 from detector.adapters.store.postgres import PostgresDatabase
-from detector.adapters.store.recovery import restore
+from detector.adapters.store.session import Database, Session
 from detector.adapters.store.sqlite import SqliteDatabase
-from detector.ports.error import OutsideError, PermanentError, TemporaryError
+from detector.ports.error import OutsideError
 from detector.ports.store import (
     AlertRecord,
     Backlog,
@@ -35,84 +31,44 @@ from detector.ports.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
     from detector.domain.alert import RuleProgress
     from detector.domain.incident import Event, Incident
 
-T = TypeVar("T")
 FILE = "detector.db"
-CLOSE_SECONDS = 5.0
-
-
-class Database(Protocol):
-    """What `sqlite` and `postgres` have in common."""
-
-    moved: Path | None
-    """Where the corrupt file lies that opening found and that nothing was saved from yet."""
-
-    @property
-    def writer(self) -> AsyncEngine:
-        """Connections for transactions that write."""
-
-    @property
-    def reader(self) -> AsyncEngine:
-        """Connections for transactions that only read."""
-
-    async def open(self) -> None:
-        """Connect; CorruptError never: a corrupt file is moved aside."""
-
-    async def close(self) -> None:
-        """Disconnect; idempotent."""
-
-    async def reopen(self) -> None:
-        """Check and mend after corruption."""
 
 
 class SqlStore:
     """Store on a SQL database. `tell` hears one line for each thing a human should know: a file moved aside, a row passed over."""
 
     def __init__(self, database: Database, *, tell: Callable[[str], None] | None = None, deadline_seconds: float = 10.0) -> None:
-        self.recovered_from: str | None = None
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._database = database
         self._tell = tell or (lambda _line: None)
-        self._deadline_seconds = deadline_seconds
-        self._is_open = False
-        self._corrupt = False
-        self._mending = asyncio.Lock()
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self._session = Session(database, holder=self.holder, tell=self._tell, deadline_seconds=deadline_seconds)
+
+    @property
+    def recovered_from(self) -> str | None:
+        """Where the corrupt file lies that was moved aside last, None when none was."""
+        return self._session.recovered_from
 
     async def open(self) -> None:
         """Connect, migrate when the schema is behind, take the lease."""
-        try:
-            await self._database.open()
-            await self._prepare()
-        except BaseException:
-            await self._database.close()
-            raise
-        self._is_open = True
+        await self._session.open()
 
     async def close(self) -> None:
-        """Release everything; idempotent. Waits a little for transactions that were given up on."""
-        self._is_open = False
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
-        await self._database.close()
+        """Release everything; idempotent."""
+        await self._session.close()
 
     async def load(self) -> Memory:
         """State as the last commit and checkpoint left it."""
 
         async def run() -> Memory:
-            async with self._reading(snapshot=True) as connection:
+            async with self._session.reading(snapshot=True) as connection:
                 return await ledger.read_memory(connection, self._tell)
 
-        return await self._run("reading the state", run)
+        return await self._session.run("reading the state", run)
 
     async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float) -> Committed:
         """One transaction; see the port. `now` is not stored: every row carries the times of its values.
@@ -123,7 +79,7 @@ class SqlStore:
         rows = await ledger.encode_alerts(alerts)
 
         async def run() -> Committed:
-            async with self._writing() as connection:
+            async with self._session.writing() as connection:
                 await ledger.lock_book(connection)
                 decision = decide(await ledger.read_book(connection, self._tell))
                 await rows.write(connection)
@@ -133,28 +89,28 @@ class SqlStore:
                 collapsed = await outbox.collapse(connection, decision.notices)
             return Committed(decision.incidents, decision.events, decision.notices, collapsed)
 
-        return await self._run("committing", run)
+        return await self._session.run("committing", run)
 
     async def checkpoint(self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord]) -> None:
         """Write progress in bulk, without touching incidents."""
         rows = await ledger.encode_alerts(alerts)
 
         async def run() -> None:
-            async with self._writing() as connection:
+            async with self._session.writing() as connection:
                 await ledger.write_progress(connection, progress)
                 await rows.write(connection)
 
         if progress or alerts:
-            await self._run("writing the checkpoint", run)
+            await self._session.run("writing the checkpoint", run)
 
     async def claim(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
         """Claim what is due for the channel; see the port. `attempts` is how often each was claimed before."""
 
         async def run() -> Sequence[Delivery]:
-            async with self._writing() as connection:
+            async with self._session.writing() as connection:
                 return await outbox.claim(connection, self.holder, channel, now, limit)
 
-        return await self._run("claiming notices", run)
+        return await self._session.run("claiming notices", run)
 
     async def record(
         self,
@@ -170,144 +126,80 @@ class SqlStore:
         values = outbox.outcome_values(state, now, retry_at, error)
 
         async def run() -> None:
-            async with self._writing() as connection:
+            async with self._session.writing() as connection:
                 await outbox.record(connection, delivery, values, credential)
 
-        await self._run("recording a delivery", run)
+        await self._session.run("recording a delivery", run)
 
     async def backlog(self) -> Mapping[str, Backlog]:
         """Undelivered rows by channel."""
 
         async def run() -> Mapping[str, Backlog]:
-            async with self._reading() as connection:
+            async with self._session.reading() as connection:
                 return await outbox.read_backlog(connection)
 
-        return await self._run("reading the backlog", run)
+        return await self._session.run("reading the backlog", run)
 
     async def list_incidents(self, wanted: IncidentFilter) -> IncidentPage:
         """Incidents by filter, newest first, in a stable order."""
 
         async def run() -> IncidentPage:
-            async with self._reading() as connection:
+            async with self._session.reading() as connection:
                 return await listing.list_incidents(connection, wanted)
 
-        return await self._run("listing incidents", run)
+        return await self._session.run("listing incidents", run)
 
     async def find_incident(self, incident: str) -> Incident | None:
         """One incident, open or not."""
 
         async def run() -> Incident | None:
-            async with self._reading() as connection:
+            async with self._session.reading() as connection:
                 return await listing.find_incident(connection, incident)
 
-        return await self._run("reading an incident", run)
+        return await self._session.run("reading an incident", run)
 
     async def timeline(self, incident: str) -> Sequence[Event]:
         """Its events, oldest first."""
 
         async def run() -> Sequence[Event]:
-            async with self._reading() as connection:
+            async with self._session.reading() as connection:
                 return await listing.read_timeline(connection, incident)
 
-        return await self._run("reading a timeline", run)
+        return await self._session.run("reading a timeline", run)
 
     async def save_rules(self, digest: str, files: Mapping[str, str], now: float) -> None:
         """Keep the text of a good set of rule files by relative path; it replaces the set before."""
         row = {"digest": digest, "at": now, "files": codec.encode(files)}
 
         async def run() -> None:
-            async with self._writing() as connection:
+            async with self._session.writing() as connection:
                 await ledger.lock_book(connection)
                 await connection.execute(delete(schema.rule_set))
                 await connection.execute(insert(schema.rule_set).values(row))
 
-        await self._run("saving the rules", run)
+        await self._session.run("saving the rules", run)
 
     async def load_rules(self) -> Mapping[str, str] | None:
         """The last good set, None when there never was one."""
 
         async def run() -> Mapping[str, str] | None:
-            async with self._reading() as connection:
+            async with self._session.reading() as connection:
                 return await listing.read_rules(connection)
 
-        return await self._run("reading the rules", run)
+        return await self._session.run("reading the rules", run)
 
     async def healthy(self) -> bool:
         """Whether a trivial read and write work now, the leases being ours still; never raises."""
 
         async def run() -> bool:
-            async with self._writing() as connection:
+            async with self._session.writing() as connection:
                 await connection.execute(select(func.count()).select_from(schema.book))
                 return await renew_leases(connection, self.holder)
 
         try:
-            return await self._run("checking health", run)
+            return await self._session.run("checking health", run)
         except OutsideError:
             return False
-
-    async def _prepare(self) -> None:
-        with translate(f"preparing {self._database}"):
-            async with self._writing() as connection:
-                await migrate(connection)
-                await ledger.lock_book(connection)
-                await take_leases(connection, self.holder)
-        moved = self._database.moved
-        if moved is not None:
-            self.recovered_from = str(moved)
-            count = await restore(self._database.writer, moved)
-            self._database.moved = None
-            self._tell(f"the database was corrupt: moved to {moved}, begun anew, {count} rows saved")
-
-    async def _run(self, what: str, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run one transaction; past the deadline, or when the caller is cancelled, it is given up on and ends in the background.
-
-        A driver may wait for a frozen server even to cancel a statement: whoever needs to page must not wait with it.
-        """
-        if not self._is_open:
-            raise PermanentError(f"{what}: the store is not open")
-        await self._mend()
-        task = asyncio.create_task(work(), name=f"store: {what}")
-        self._tasks.add(task)
-        task.add_done_callback(self._forget)
-        try:
-            await asyncio.wait({task}, timeout=self._deadline_seconds)
-        finally:
-            if not task.done():
-                task.cancel()
-        if not task.done():
-            raise TemporaryError(f"{what}: no answer from the database in {self._deadline_seconds:g} s")
-        try:
-            with translate(what):
-                return task.result()
-        except CorruptError:
-            self._corrupt = True
-            raise
-
-    def _forget(self, task: asyncio.Future[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # seen, also where nobody waits for it any more
-
-    async def _mend(self) -> None:
-        if not self._corrupt:
-            return
-        async with self._mending:
-            if self._corrupt:
-                await self._database.reopen()
-                await self._prepare()
-                self._corrupt = False
-
-    @asynccontextmanager
-    async def _reading(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
-        async with self._database.reader.connect() as connection:
-            if snapshot and connection.dialect.name == "postgresql":
-                await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            yield connection
-
-    @asynccontextmanager
-    async def _writing(self) -> AsyncIterator[AsyncConnection]:
-        async with self._database.writer.begin() as connection:
-            yield connection
 
 
 def create_store(
