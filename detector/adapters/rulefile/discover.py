@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".yaml", ".yml")
 TEST_SUFFIXES = (".test.yaml", ".test.yml")
+LIBRARY = "library"
 
 
 def read_files(root: Path) -> tuple[dict[str, str], list[Finding]]:
     """Text of every rule file by its path relative to `root` (its name, where `root` is a file), and what could not be read.
 
-    Hidden files and directories are passed over, among them the `..data` of a mounted ConfigMap; a file that is reached by two
-    names is read once.
+    Hidden files and directories are passed over, among them the `..data` of a mounted ConfigMap, and so is `library` directly under
+    `root`: what lies there waits to be copied. A file that is reached by two names is read once.
     """
     if not root.exists():
         return {}, [Finding(str(root), 1, 1, "no such file or directory; name a rule file or a directory with *.yaml files")]
@@ -50,7 +51,8 @@ def _walk(root: Path) -> Iterator[Path]:
             subdirectories.clear()
             continue
         seen.add(real)
-        subdirectories[:] = sorted(name for name in subdirectories if not name.startswith("."))
+        waiting = LIBRARY if Path(directory) == root else ""
+        subdirectories[:] = sorted(name for name in subdirectories if not name.startswith(".") and name != waiting)
         for name in names:
             if name.endswith(SUFFIXES) and not name.endswith(TEST_SUFFIXES) and not name.startswith("."):
                 path = Path(directory, name)
