@@ -448,7 +448,7 @@ async def test_incidents_are_listed_by_filter(store: Store) -> None:
 @pytest.mark.parametrize("cursor", ["", "x", "!!", "ñ", "eA"])
 async def test_a_foreign_cursor_is_refused(store: Store, cursor: str) -> None:
     """A cursor that no page gave is a fault of the caller, said so in one line."""
-    with pytest.raises(PermanentError, match="^cursor: "):
+    with pytest.raises(PermanentError, match=r"^cursor: "):
         await store.list_incidents(IncidentFilter(cursor=cursor))
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 T = TypeVar("T")
-CLOSE_SECONDS = 2.0
+CLOSE_ATTEMPTS = 3
+CLOSE_SECONDS = 1.0  # an attempt
 
 
 class Database(Protocol):
@@ -80,13 +81,13 @@ class Session:
     async def close(self) -> None:
         """Release everything; idempotent. Waits a little for transactions that were given up on, then cuts them off."""
         self._is_open = False
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
+        for _ in range(CLOSE_ATTEMPTS):
+            if not self._tasks:
+                break
+            for task in self._tasks:
+                task.cancel()
             await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
-        if self._tasks:
-            self._database.abort()
-            await asyncio.wait(self._tasks, timeout=CLOSE_SECONDS)
+            self._database.abort()  # what is cut may be connecting anew already: hence the next round
         await self._database.close()
 
     async def _prepare(self) -> None:
@@ -143,6 +144,7 @@ class Session:
 
     @asynccontextmanager
     async def reading(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A transaction that only reads; `snapshot`: all its statements see the same moment, as they do on SQLite anyway."""
         async with self._database.reader.connect() as connection:
             if snapshot and connection.dialect.name == "postgresql":
                 await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -150,5 +152,6 @@ class Session:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes; committed at the end of the block, rolled back when it raises."""
         async with self._database.writer.begin() as connection:
             yield connection
