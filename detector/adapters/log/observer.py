@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import structlog
-
-import detector.adapters.log.stream  # noqa: F401 - imports structlog without rich
+from detector.adapters.log.stream import get_logger
 from detector.domain.alert import Change, Transition
 from detector.domain.label import format_labels
 
@@ -34,7 +32,7 @@ class LogObserver:
     """Implements ports.observer.Observer with log lines."""
 
     def __init__(self) -> None:
-        self._log = structlog.get_logger("detector")
+        self._log = get_logger("detector")
         self._told: dict[tuple[str, str], tuple[str, float]] = {}
 
     def rules_loaded(self, rules: Sequence[Rule], at: float) -> None:

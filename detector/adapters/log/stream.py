@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from structlog.typing import EventDict, Processor, WrappedLogger
 
+get_logger = structlog.get_logger
+
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 # what these tell below the level here is told better by our own lines, or can be provoked from outside
 _LIBRARIES = {"uvicorn": logging.ERROR, "aiohttp": logging.WARNING, "watchfiles": logging.WARNING, "alembic": logging.WARNING}
