@@ -323,3 +323,37 @@ async def test_blind_twice_pages_twice() -> None:
             stage.source.default = FAILED
             await stage.clock.run(200)
         assert stage.kinds == ["trigger", "resolve", "relapse"]
+
+
+async def test_blindness_that_ends_with_a_restart_is_resolved() -> None:
+    """The daemon comes back seeing at once: the incident of the process before it ends."""
+    async with Stage([make_rule("a", "q")]) as stage:
+        stage.source.default = OK
+        await stage.clock.run(60)
+        stage.source.default = FAILED
+        await stage.clock.run(200)
+        stage.source.default = OK
+        await stage.restart()
+        await stage.clock.run(10)
+        assert stage.kinds == ["trigger", "resolve"]
+
+
+async def test_the_severity_window_is_asked_only_while_something_breaches() -> None:
+    """At the first breach it is asked at the same slot and decides the severity; at rest it costs nothing."""
+    async with Stage([make_rule("a", "rate[$window]")]) as stage:
+        stage.source.answers["rate[5m]"] = OK
+        stage.source.answers["rate[1m]"] = series(shop=0.9)
+        await stage.clock.run(16)
+        assert {text for text, _ in stage.source.asked} == {"rate[5m]"}
+        stage.source.answers["rate[5m]"] = series(shop=0.02)
+        await stage.clock.run(5)
+        (incident,) = stage.store.disk.incidents.values()
+        assert incident.severity is Severity.HIGH
+        times = {text: [at for asked, at in stage.source.asked if asked == text] for text in ("rate[5m]", "rate[1m]")}
+        assert times["rate[1m]"] == times["rate[5m]"][-1:]
+        stage.source.answers["rate[5m]"] = OK
+        stage.source.answers["rate[1m]"] = OK
+        await stage.clock.run(60)
+        before = len(stage.source.asked)
+        await stage.clock.run(30)
+        assert {text for text, _ in stage.source.asked[before:]} == {"rate[5m]"}

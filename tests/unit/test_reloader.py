@@ -70,6 +70,7 @@ async def test_a_removed_rule_ends_after_the_grace() -> None:
         await stage.clock.run(11)
         stage.files.rules = rules[1:]
         await stage.reloader.reload()
+        assert [key.query for key in stage.poller._running] == ["r"]
         await stage.clock.run(290)
         assert stage.kinds == ["trigger"]
         await stage.clock.run(20)
