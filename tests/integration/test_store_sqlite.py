@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from detector.adapters.store import SqlStore, create_store
-from detector.domain.incident import NoticeKind
+from detector.domain.incident import Book, Decision, NoticeKind
 from detector.ports.error import PermanentError, TemporaryError
 from detector.ports.store import DeliveryState, IncidentFilter
 from tests.kit.process import Process
@@ -94,6 +94,34 @@ async def test_a_committed_row_is_on_the_disk(store: SqlStore) -> None:
     async with store._session._database.writer.connect() as connection:
         found = [(await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous")]
     assert found == ["wal", 2]
+
+
+async def test_nothing_is_written_where_nothing_changed(store: SqlStore, state_dir: Path) -> None:
+    """An empty decision without alerts, an empty checkpoint and a claim of nothing leave the file as it is."""
+    with closing(sqlite3.connect(state_dir / "detector.db")) as other:
+        version = other.execute("PRAGMA data_version").fetchone()
+        await store.commit([], decide(), NOW)
+        await store.checkpoint([], [])
+        await store.claim("pagerduty", NOW, 10)
+        assert other.execute("PRAGMA data_version").fetchone() == version
+        await store.commit([make_record()], decide(), NOW)
+        assert other.execute("PRAGMA data_version").fetchone() != version
+
+
+async def test_a_commit_holds_the_write_lock_from_its_start(store: SqlStore, state_dir: Path) -> None:
+    """While `decide` runs no other program can write: what was read is still true when the decision is written."""
+    tried: list[str] = []
+
+    def write_from_elsewhere(_book: Book) -> Decision:
+        with closing(sqlite3.connect(state_dir / "detector.db", timeout=0)) as other:
+            try:
+                other.execute("DELETE FROM incident")
+            except sqlite3.OperationalError as error:
+                tried.append(str(error))
+        return Decision()
+
+    await store.commit([], write_from_elsewhere, NOW)
+    assert tried == ["database is locked"]
 
 
 async def test_a_second_process_is_refused(store: SqlStore, state_dir: Path) -> None:
