@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import watchfiles
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from pathlib import Path
 
 LOOK_SECONDS = 5.0
@@ -30,7 +30,7 @@ class RuleWatch:
         self._path = path
         self._look_seconds = look_seconds
 
-    async def changes(self) -> AsyncIterator[None]:
+    async def changes(self) -> AsyncGenerator[None, None]:
         """Yield after every change, once it has settled; never ends by itself."""
         seen = await asyncio.to_thread(take_print, self._path)
         while True:

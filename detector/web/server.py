@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import socket
 from typing import TYPE_CHECKING
@@ -51,9 +52,9 @@ class WebServer:
             family = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
             self._socket = socket.create_server((self._host, self._port), family=family, backlog=_BACKLOG)
         except OSError as error:
-            raise BindError(
-                f"cannot listen on {shown}: {error.strerror or error}; set DETECTOR_LISTEN to a free address"
-            ) from error
+            # create_server adds the address to its words; faults of a name lookup have numbers of their own
+            words = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+            raise BindError(f"cannot listen on {shown}: {words}; set DETECTOR_LISTEN to a free address") from error
         self._port = self._socket.getsockname()[1]
 
     async def serve(self) -> None:

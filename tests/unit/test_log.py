@@ -139,7 +139,7 @@ def test_no_secret_reaches_the_log(form: str) -> None:
     set_up_log(form, "debug", SECRETS, stream=out)
     log = structlog.get_logger("x")
     for secret in SECRETS:
-        log.info(f"with {secret}", url=f"http://u:{secret}@h", nested={"deep": [secret]})
+        log.info(secret, url=f"http://u:{secret}@h", nested={"deep": [secret]})
         logging.getLogger("library").warning("library says %s", secret)
         try:
             int(secret)  # its message quotes what was given

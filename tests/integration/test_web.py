@@ -1,0 +1,511 @@
+"""The HTTP side on a real uvicorn: endpoints, tokens, bounds against hostile senders, the end."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+import pytest
+
+from detector.domain.alert import AlertState, Phase, SignalTrack
+from detector.domain.incident import Event, Incident, Status
+from detector.domain.label import Labels
+from detector.domain.response import ResponseError
+from detector.ports.error import TemporaryError
+from detector.ports.query import Action, LiveAlert, RuleReport
+from detector.ports.rulefile import Finding
+from detector.ports.store import IncidentFilter, IncidentPage
+from detector.web import exchange, site
+from detector.web.access import LOCAL_HOSTS, Access
+from detector.web.metrics import Metrics
+from detector.web.protocol import BoundedProtocol
+from detector.web.server import BindError, WebServer
+from detector.web.site import Site
+from tests.kit.sample import make_event, make_incident
+from tests.kit.secret import assert_no_secret
+from tests.kit.wait import wait_until
+
+READ, WRITE = "read-token-1234", "write-token-1234"
+
+
+class _Daemon:
+    """What the daemon gives the web side, in memory: query, desk and pulse in one."""
+
+    def __init__(self) -> None:
+        self.incidents = [make_incident(number) for number in (3, 2, 1)]
+        self.findings: Sequence[Finding] = ()
+        self.sick = self.unready = ""
+        self.down = False
+        self.asked: list[IncidentFilter] = []
+        self.acts: list[tuple[str, Action, str, str]] = []
+
+    async def list_incidents(self, wanted: IncidentFilter) -> IncidentPage:
+        if self.down:
+            raise TemporaryError("database is locked")
+        self.asked.append(wanted)
+        start = int(wanted.cursor or 0)
+        found = [one for one in self.incidents if not wanted.status or one.status.value in wanted.status]
+        end = start + wanted.limit
+        return IncidentPage(tuple(found[start:end]), str(end) if end < len(found) else None)
+
+    async def find_incident(self, incident: str) -> Incident | None:
+        return next((one for one in self.incidents if one.id == incident), None)
+
+    async def timeline(self, incident: str) -> Sequence[Event]:
+        return [make_event(1, incident=incident)]
+
+    def live_state(self, rule: str, labels: Labels) -> AlertState | None:
+        del rule
+        tracks = {"error_rate": SignalTrack(0.42, 0.5)}
+        return AlertState(labels, Phase.FIRING, fired=1010.0, signal="error_rate", threshold=0.01, signals=tracks)
+
+    def live_alerts(self) -> Sequence[LiveAlert]:
+        phases = (Phase.FIRING, Phase.PENDING, Phase.PENDING)
+        return [LiveAlert("r", f"s{n}", AlertState((("service", f"s{n}"),), phase)) for n, phase in enumerate(phases)]
+
+    def rule_reports(self) -> Sequence[RuleReport]:
+        return [RuleReport("r", "ok", 5.0, 10.0, 10.0, "", {"firing": 1, "pending": 2, "inactive": 4})]
+
+    async def respond(self, incident: str, action: Action, by: str, text: str) -> Incident:
+        self.acts.append((incident, action, by, text))
+        if action is Action.RESOLVE:
+            raise ResponseError(f"incident {incident} is already resolved")
+        return make_incident(1, status=Status.ACKNOWLEDGED, acknowledged=1500.0, acknowledged_by=by)
+
+    async def reload(self) -> Sequence[Finding]:
+        return self.findings
+
+    def sickness(self) -> str:
+        return self.sick
+
+    def unreadiness(self) -> str:
+        return self.unready
+
+
+Answer: TypeAlias = tuple[int, dict[str, str], bytes]
+Ask: TypeAlias = Callable[..., Awaitable[Answer]]
+
+
+async def _exchange(port: int, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    fields = {"Host": f"127.0.0.1:{port}", "Connection": "close"} | ({"Content-Length": str(len(body))} if body else {})
+    fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+    head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    writer.write(head.encode() + b"\r\n" + body)
+    async with asyncio.timeout(15):
+        answer = await reader.read()
+    writer.close()
+    top, _, content = answer.partition(b"\r\n\r\n")
+    first, *rest = top.decode().split("\r\n")
+    found = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
+    return int(first.split()[1]) if first else 0, found, content
+
+
+@pytest.fixture
+def daemon() -> _Daemon:
+    """A daemon that is well and knows three incidents."""
+    return _Daemon()
+
+
+@pytest.fixture
+async def start(daemon: _Daemon) -> AsyncIterator[Callable[[Access], Awaitable[Ask]]]:
+    """Start a server with the given access; gives a function that asks it."""
+    running: list[tuple[WebServer, asyncio.Task[None]]] = []
+
+    async def run(access: Access) -> Ask:
+        made = Site(metrics=Metrics("1"), query=daemon, desk=daemon, pulse=daemon, access=access, version="1")
+        server = WebServer(made, "127.0.0.1", 0)
+        server.bind()
+        running.append((server, asyncio.create_task(server.serve())))
+        await wait_until(lambda: server.started, "the server started")
+
+        async def ask(method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
+            return await _exchange(server.port, method, path, body, **headers)
+
+        ask.port = server.port  # type: ignore[attr-defined]  # for tests with sockets of their own
+        return ask
+
+    yield run
+    for server, task in running:
+        server.stop()
+        await task
+
+
+@pytest.fixture
+async def ask(start: Callable[[Access], Awaitable[Ask]]) -> Ask:
+    """A server without tokens."""
+    return await start(Access())
+
+
+def _port(ask: Ask) -> int:
+    port: int = ask.port  # type: ignore[attr-defined]  # set by the fixture
+    return port
+
+
+def _problem(answer: Answer) -> tuple[int, str]:
+    status, headers, content = answer
+    assert headers["content-type"] == "application/problem+json"
+    told = json.loads(content)
+    assert told["status"] == status
+    assert set(told) == {"type", "title", "status", "detail"}
+    return status, told["detail"]
+
+
+async def test_health_and_readiness(ask: Ask, daemon: _Daemon) -> None:
+    """Both answer 200 while all is well, and 503 with the reason when not, each on its own."""
+    assert (await ask("GET", "/-/healthy"))[::2] == (200, b"healthy\n")
+    assert (await ask("GET", "/-/ready"))[::2] == (200, b"ready\n")
+    daemon.sick = "no tick for 40 s"
+    assert (await ask("GET", "/-/healthy"))[::2] == (503, b"no tick for 40 s\n")
+    assert (await ask("GET", "/-/ready"))[0] == 200
+    daemon.unready = "the store is not open"
+    assert (await ask("GET", "/-/ready"))[::2] == (503, b"the store is not open\n")
+    assert (await ask("HEAD", "/-/healthy"))[::2] == (503, b"")
+
+
+async def test_metrics_are_served_and_nothing_tells_what_serves_them(ask: Ask) -> None:
+    """Metrics come in the exposition format; no header names the server's software."""
+    status, headers, content = await ask("GET", "/metrics")
+    assert (status, headers["content-type"].split(";")[0]) == (200, "text/plain")
+    assert b"detector_build_info" in content
+    assert "server" not in headers
+
+
+async def test_reload_answers_with_the_findings_of_check(ask: Ask, daemon: _Daemon) -> None:
+    """A good reload is 200; one with findings is 400 with file, line, column and message."""
+    assert (await ask("POST", "/-/reload"))[::2] == (200, b"[]")
+    daemon.findings = [Finding("a.yaml", 3, 5, "unknown key")]
+    status, _, content = await ask("POST", "/-/reload")
+    assert (status, json.loads(content)) == (400, [{"file": "a.yaml", "line": 3, "column": 5, "message": "unknown key"}])
+    assert _problem(await ask("GET", "/-/reload")) == (405, "/-/reload answers POST only")
+
+
+async def test_incidents_are_a_bare_array_by_page(ask: Ask, daemon: _Daemon) -> None:
+    """The list is an array with live values; Link leads to the next page with the same filter, and ends."""
+    status, headers, content = await ask("GET", "/api/v1/incidents?status=open&limit=2")
+    assert status == 200
+    first = json.loads(content)
+    assert [one["id"] for one in first] == ["incident-00003", "incident-00002"]
+    assert first[0]["value"] == 0.42
+    assert headers["link"] == '</api/v1/incidents?status=open&limit=2&cursor=2>; rel="next"'
+    _, headers, content = await ask("GET", headers["link"].split(">")[0][1:])
+    assert [one["id"] for one in json.loads(content)] == ["incident-00001"]
+    assert "link" not in headers
+    await ask("GET", "/api/v1/incidents?status=open&status=closed&severity=high&service=checkout")
+    assert daemon.asked[-1] == IncidentFilter(("open", "closed"), ("high",), "checkout", 100, None)
+
+
+async def test_one_incident_has_its_timeline(ask: Ask) -> None:
+    """The detail carries the timeline, which also stands alone; an unknown id is 404."""
+    _, _, content = await ask("GET", "/api/v1/incidents/incident-00001")
+    found = json.loads(content)
+    line = {"at": 1010.0, "actor": "detector", "kind": "opened", "message": "error_rate 0.2 > 0.01"}
+    assert (found["id"], found["timeline"]) == ("incident-00001", [line])
+    assert json.loads((await ask("GET", "/api/v1/incidents/incident-00001/timeline"))[2]) == [line]
+    assert _problem(await ask("GET", "/api/v1/incidents/nope")) == (404, "no incident nope")
+    assert _problem(await ask("GET", "/api/v1/incidents/nope/timeline")) == (404, "no incident nope")
+
+
+async def test_alerts_and_rules(ask: Ask) -> None:
+    """Alerts can be filtered and paged; a rule tells its health and the state of its furthest alert."""
+    _, headers, content = await ask("GET", "/api/v1/alerts?state=pending&limit=1")
+    assert [one["service"] for one in json.loads(content)] == ["s1"]
+    assert headers["link"] == '</api/v1/alerts?state=pending&limit=1&cursor=1>; rel="next"'
+    _, headers, content = await ask("GET", "/api/v1/alerts?state=pending&limit=1&cursor=1")
+    assert [one["service"] for one in json.loads(content)] == ["s2"]
+    assert "link" not in headers
+    (rule,) = json.loads((await ask("GET", "/api/v1/rules"))[2])
+    assert (rule["name"], rule["health"], rule["state"], rule["every"], rule["last_error"]) == ("r", "ok", "firing", 5.0, "")
+
+
+async def test_openapi_describes_every_endpoint_of_the_api(ask: Ask) -> None:
+    """The document lists the paths and the fields of an incident; there is no page that loads scripts from elsewhere."""
+    document = json.loads((await ask("GET", "/api/openapi.json"))[2])
+    one = "/api/v1/incidents/{incident}"
+    paths = {"/api/v1/incidents", one, f"{one}/timeline", "/api/v1/alerts", "/api/v1/rules"}
+    assert set(document["paths"]) == paths | {f"{one}/{action.value}" for action in Action}
+    described = document["components"]["schemas"]["IncidentModel"]["properties"]
+    shown = json.loads((await ask("GET", "/api/v1/incidents"))[2])[0]
+    assert set(described) == set(shown)
+    assert (await ask("GET", "/docs"))[0] == 404
+
+
+@pytest.mark.parametrize("action", list(Action))
+async def test_a_human_acts(ask: Ask, daemon: _Daemon, action: Action) -> None:
+    """Each action reaches the daemon with name and words; one that does not fit is 409."""
+    body = json.dumps({"by": "ann", "text": "on it"}).encode()
+    answer = await ask("POST", f"/api/v1/incidents/incident-00001/{action.value}", body, Content_Type="application/json")
+    assert daemon.acts == [("incident-00001", action, "ann", "on it")]
+    if action is Action.RESOLVE:
+        assert _problem(answer) == (409, "incident incident-00001 is already resolved")
+    else:
+        assert (answer[0], json.loads(answer[2])["acknowledged_by"]) == (200, "ann")
+
+
+FAULTS: dict[str, tuple[str, str, bytes, int, str]] = {
+    "status": ("GET", "/api/v1/incidents?status=bad", b"", 422, "status.0: Input should be"),
+    "limit": ("GET", "/api/v1/incidents?limit=0", b"", 422, "limit: Input should be greater than or equal to 1"),
+    "cursor": ("GET", "/api/v1/incidents?cursor=x", b"", 400, "cursor is not one that this daemon gave"),
+    "path": ("GET", "/api/v1/nothing", b"", 404, "nothing is there"),
+    "root": ("GET", "/nothing", b"", 404, "nothing is at /nothing"),
+    "method": ("PUT", "/api/v1/rules", b"{}", 405, "Method Not Allowed"),
+    "no name": ("POST", "/api/v1/incidents/incident-00001/acknowledge", b"{}", 422, "by: Field required"),
+    "empty note": ("POST", "/api/v1/incidents/incident-00001/note", b'{"by":"a","text":""}', 422, "text: String should have"),
+    "not JSON": ("POST", "/api/v1/incidents/incident-00001/note", b"{", 422, "JSON decode error"),
+    "no such": ("POST", "/api/v1/incidents/nope/note", b'{"by":"a","text":"b"}', 404, "no incident nope"),
+}
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status", "detail"), FAULTS.values(), ids=FAULTS.keys())
+async def test_a_wrong_request_is_a_problem(ask: Ask, method: str, path: str, body: bytes, status: int, detail: str) -> None:
+    """Every refusal is problem+json with one line."""
+    headers = {"Content_Type": "application/json"} if body else {}
+    told = _problem(await ask(method, path, body, **headers))
+    assert told[0] == status
+    assert detail in told[1]
+    assert "\n" not in told[1]
+
+
+async def test_a_store_that_does_not_answer_is_503(ask: Ask, daemon: _Daemon) -> None:
+    """A locked database is told as such, with when to try again."""
+    daemon.down = True
+    answer = await ask("GET", "/api/v1/incidents")
+    assert _problem(answer) == (503, "the store does not answer: database is locked; try again")
+    assert answer[1]["retry-after"] == "5"
+
+
+async def test_tokens(start: Callable[[Access], Awaitable[Ask]], daemon: _Daemon) -> None:
+    """With tokens: reading needs one of them, writing the write token; probes and metrics stay open; no answer holds a token."""
+    ask = await start(Access(READ, WRITE))
+    bearing = {name: {"Authorization": f"Bearer {token}"} for name, token in (("read", READ), ("write", WRITE), ("bad", "x" * 15))}
+    path, act = "/api/v1/incidents", "/api/v1/incidents/incident-00001/acknowledge"
+    body = b'{"by": "ann"}'
+    json_type = {"Content_Type": "application/json"}
+    answers = {
+        "read nothing": await ask("GET", path),
+        "read bad": await ask("GET", path, **bearing["bad"]),
+        "read read": await ask("GET", path, **bearing["read"]),
+        "read write": await ask("GET", path, **bearing["write"]),
+        "write nothing": await ask("POST", act, body, **json_type),
+        "write bad": await ask("POST", act, body, **json_type, **bearing["bad"]),
+        "write read": await ask("POST", act, body, **json_type, **bearing["read"]),
+        "write write": await ask("POST", act, body, **json_type, **bearing["write"]),
+        "reload nothing": await ask("POST", "/-/reload"),
+        "reload write": await ask("POST", "/-/reload", **bearing["write"]),
+        "metrics": await ask("GET", "/metrics"),
+        "healthy": await ask("GET", "/-/healthy"),
+    }
+    assert {name: answer[0] for name, answer in answers.items()} == {
+        "read nothing": 401,
+        "read bad": 401,
+        "read read": 200,
+        "read write": 200,
+        "write nothing": 401,
+        "write bad": 401,
+        "write read": 403,
+        "write write": 200,
+        "reload nothing": 401,
+        "reload write": 200,
+        "metrics": 200,
+        "healthy": 200,
+    }
+    assert answers["read nothing"][1]["www-authenticate"] == "Bearer"
+    assert len(daemon.acts) == 1
+    assert_no_secret([READ, WRITE], *(answer[2] for answer in answers.values()), repr(Access(READ, WRITE)))
+
+
+PAGES = {
+    "rebound name": ({"Host": "evil.example:9911"}, 403, "needs a Host that names this machine"),
+    "another origin": ({"Origin": "http://evil.example"}, 403, "another origin"),
+    "null origin": ({"Origin": "null"}, 403, "another origin"),
+    "another port": ({"Origin": "http://127.0.0.1:1"}, 403, "another origin"),
+    "cross-site": ({"Sec_Fetch_Site": "cross-site"}, 403, "another site"),
+    "form": ({"Content_Type": "application/x-www-form-urlencoded"}, 415, "Content-Type: application/json"),
+    "plain text": ({"Content_Type": "text/plain"}, 415, "Content-Type: application/json"),
+}
+
+
+@pytest.mark.parametrize(("headers", "status", "detail"), PAGES.values(), ids=PAGES.keys())
+async def test_a_web_page_cannot_write(ask: Ask, daemon: _Daemon, headers: dict[str, str], status: int, detail: str) -> None:
+    """Without a write token a page in a browser on this machine can change nothing."""
+    path = "/api/v1/incidents/incident-00001/acknowledge"
+    told = _problem(await ask("POST", path, b'{"by": "a"}', **({"Content_Type": "application/json"} | headers)))
+    assert told[0] == status
+    assert detail in told[1]
+    assert daemon.acts == []
+
+
+async def test_our_own_page_and_local_names_may_write(ask: Ask, daemon: _Daemon) -> None:
+    """The same origin, and localhost as a name, pass."""
+    path, body = "/api/v1/incidents/incident-00001/acknowledge", b'{"by": "a"}'
+    own = {"Origin": f"http://127.0.0.1:{_port(ask)}", "Sec_Fetch_Site": "same-origin"}
+    assert (await ask("POST", path, body, Content_Type="application/json", **own))[0] == 200
+    assert (await ask("POST", path, body, Content_Type="application/json; charset=utf-8", Host="localhost"))[0] == 200
+    assert len(daemon.acts) == 2
+
+
+def test_another_machine_cannot_write_without_a_token() -> None:
+    """Without a write token only loopback addresses may write, also as IPv4 inside IPv6."""
+    scope: Any = {"client": ("192.0.2.1", 5), "headers": [(b"host", b"localhost")]}
+    with pytest.raises(exchange.Problem, match="DETECTOR_WRITE_TOKEN") as caught:
+        Access().check_write(scope)
+    assert caught.value.status == 403
+    for client in ("127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"):
+        Access(hosts=LOCAL_HOSTS).check_write(scope | {"client": (client, 5)})
+    for client in ("::ffff:192.0.2.1", "fe80::1%eth0", ""):
+        with pytest.raises(exchange.Problem):
+            Access().check_write(scope | {"client": (client, 5)})
+
+
+async def test_a_large_body_is_refused(ask: Ask) -> None:
+    """64 KiB is the cap, by the announced length and by what really comes."""
+    path = "/api/v1/incidents/incident-00001/note"
+    assert _problem(await ask("POST", path, b"x" * 65537, Content_Type="application/json")) == (
+        413,
+        "the body is larger than 65536 bytes",
+    )
+    chunks = b"".join(b"4000\r\n" + b"x" * 0x4000 + b"\r\n" for _ in range(5)) + b"0\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", _port(ask))
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    writer.write(head.encode() + chunks)
+    assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 413 ")
+    writer.close()
+
+
+async def test_a_body_that_does_not_come_is_408(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sender that announces a body and stalls gets 408 at the deadline."""
+    monkeypatch.setattr(exchange, "BODY_SECONDS", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", _port(ask))
+    writer.write(b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nab")
+    assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 408 ")
+    writer.close()
+
+
+async def _drip(port: int, first: bytes = b"") -> float:
+    """Seconds until the server cuts a sender that drips header bytes and never ends them."""
+    loop = asyncio.get_running_loop()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    if first:
+        writer.write(first)
+        await reader.readuntil(b"healthy\n")
+    writer.write(b"GET /metrics HTTP/1.1\r\nX: ")
+    began = loop.time()
+    try:
+        async with asyncio.timeout(10):
+            while not reader.at_eof():
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(0.05)
+    except ConnectionError:
+        pass
+    writer.close()
+    return loop.time() - began
+
+
+@pytest.mark.parametrize("first", [b"", b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n"], ids=["new", "kept alive"])
+async def test_senders_that_drip_headers_are_cut(ask: Ask, monkeypatch: pytest.MonkeyPatch, first: bytes) -> None:
+    """Twenty dripping senders, on new and on kept-alive connections, are all cut at the header deadline; others are served."""
+    monkeypatch.setattr(BoundedProtocol, "header_seconds", 0.5)
+    drips = [asyncio.create_task(_drip(_port(ask), first)) for _ in range(20)]
+    assert (await ask("GET", "/-/healthy"))[0] == 200
+    seconds = await asyncio.gather(*drips)
+    assert max(seconds) < 5
+    assert min(seconds) > 0.3
+
+
+async def test_a_silent_connection_is_cut(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection over which nothing comes ends at the header deadline."""
+    monkeypatch.setattr(BoundedProtocol, "header_seconds", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", _port(ask))
+    with contextlib.suppress(ConnectionResetError):
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+
+
+async def test_a_slow_request_outlives_the_header_deadline(ask: Ask, daemon: _Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The header timer does not cut a request whose answer takes longer."""
+    monkeypatch.setattr(BoundedProtocol, "header_seconds", 0.1)
+    listing = daemon.list_incidents
+
+    async def slow(wanted: IncidentFilter) -> IncidentPage:
+        await asyncio.sleep(0.4)
+        return await listing(wanted)
+
+    monkeypatch.setattr(daemon, "list_incidents", slow)
+    assert (await ask("GET", "/api/v1/incidents"))[0] == 200
+
+
+async def test_a_request_that_takes_too_long_is_503(ask: Ask, daemon: _Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that hangs does not hold a request for ever."""
+    await ask("GET", "/api/v1/rules")  # FastAPI is imported
+    monkeypatch.setattr(site, "REQUEST_SECONDS", 0.2)
+    never = asyncio.Event()
+
+    async def hang(wanted: IncidentFilter) -> IncidentPage:
+        del wanted
+        await never.wait()
+        raise AssertionError("not reached")
+
+    monkeypatch.setattr(daemon, "list_incidents", hang)
+    assert _problem(await ask("GET", "/api/v1/incidents")) == (503, "no answer within 0.2 s; try again")
+
+
+async def test_connections_beyond_the_cap_are_refused(ask: Ask) -> None:
+    """More connections than the cap are closed at once, so that descriptors stay for outgoing requests."""
+    opened = [await asyncio.open_connection("127.0.0.1", _port(ask)) for _ in range(140)]
+    ended = await asyncio.gather(*(_is_cut(reader) for reader, _ in opened))
+    assert 12 <= sum(ended) <= 139
+    for _, writer in opened:
+        writer.close()
+
+
+async def _is_cut(reader: asyncio.StreamReader) -> bool:
+    try:
+        async with asyncio.timeout(1.0):
+            return await reader.read() == b""
+    except TimeoutError:
+        return False
+    except ConnectionResetError:
+        return True
+
+
+async def test_garbage_is_400_and_not_logged_as_ours(ask: Ask) -> None:
+    """Bytes that are no HTTP are answered 400."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", _port(ask))
+    writer.write(b"\x16\x03\x01 hello\r\n\r\n")
+    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    writer.close()
+
+
+def test_a_taken_port_is_one_line() -> None:
+    """Binding where somebody listens, or to a name that is none of ours, tells what to set."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        server = WebServer(lambda *_: None, "127.0.0.1", port)  # type: ignore[arg-type]  # never served
+        with pytest.raises(BindError) as caught:
+            server.bind()
+    assert str(caught.value) == f"cannot listen on 127.0.0.1:{port}: Address already in use; set DETECTOR_LISTEN to a free address"
+
+
+async def test_the_end_is_bounded_and_leaves_signals_alone(daemon: _Daemon) -> None:
+    """Stopping with an idle and a stalled connection open takes under five seconds and the port is free again."""
+    made = Site(metrics=Metrics("1"), query=daemon, desk=daemon, pulse=daemon, access=Access(), version="1")
+    server = WebServer(made, "127.0.0.1", 0)
+    server.bind()
+    task = asyncio.create_task(server.serve())
+    await wait_until(lambda: server.started, "the server started")
+    _, idle = await asyncio.open_connection("127.0.0.1", server.port)
+    _, stalled = await asyncio.open_connection("127.0.0.1", server.port)
+    stalled.write(b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nab")
+    await asyncio.sleep(0.1)
+    server.stop()
+    async with asyncio.timeout(5):
+        await task
+    again = WebServer(made, "127.0.0.1", server.port)
+    again.bind()
+    assert again.port == server.port
+    again._socket.close()  # type: ignore[union-attr]  # bound above
+    for writer in (idle, stalled):
+        writer.close()
