@@ -15,6 +15,6 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def run() -> None:
     """Run the daemon."""
     settings = read_settings()
-    from detector import daemon
+    from detector.daemon import run as run_daemon
 
-    raise typer.Exit(daemon.run(settings))
+    raise typer.Exit(run_daemon(settings))

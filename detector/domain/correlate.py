@@ -262,7 +262,7 @@ def close_pages(ledger: Ledger, incident: Incident) -> Incident:
 def _page(ledger: Ledger, before: Incident | None, incident: Incident, kind: NoticeKind = NoticeKind.TRIGGER) -> None:
     """Queue the triggers that the incident's severity and services ask for."""
     incident = ledger.put(incident)
-    if incident.severity < ledger.paging.page_from:
+    if not ledger.paging.pagerduty or incident.severity < ledger.paging.page_from:
         return
     risen = before is not None and incident.severity > before.severity
     crossed = risen and before is not None and before.severity <= Severity.MEDIUM and incident.severity >= Severity.HIGH

@@ -19,11 +19,15 @@ DETECTOR = "detector"
 
 @dataclass(frozen=True, slots=True)
 class Paging:
-    """Settings of the decisions. `on_rise`: whether a rise from low/medium to high/critical pages under a new key."""
+    """Settings of the decisions. `on_rise`: whether a rise from low/medium to high/critical pages under a new key.
+
+    `pagerduty`: whether there is a routing key at all.
+    """
 
     page_from: Severity = Severity.MEDIUM
     on_rise_new_key: bool = True
     external_url: str = ""
+    pagerduty: bool = True
 
 
 @dataclass(slots=True)

@@ -1,0 +1,57 @@
+"""What ails the daemon itself, told like any incident: rules refused at start, a store that was moved aside or does not answer.
+
+Each is an alert of the service "detector" with the fixed rule name given here; `correlate` opens and resolves its incident.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from detector.domain.alert import AlertState, Change, EndReason, Phase, Transition
+from detector.domain.blind import OWN_SERVICE
+from detector.domain.label import NO_LABELS
+from detector.domain.severity import Severity
+
+if TYPE_CHECKING:
+    from detector.app.committer import Committer
+    from detector.ports.clock import Clock
+
+
+class Ailment(Enum):
+    """The rule name under which it is told."""
+
+    RULES_REFUSED = "detector-rules-refused"
+    STORE_RESET = "detector-store-reset"
+
+
+class Complaint:
+    """Opens and ends the daemon's incidents about itself; doing either twice changes nothing."""
+
+    def __init__(self, committer: Committer, clock: Clock) -> None:
+        self._committer = committer
+        self._clock = clock
+
+    async def begin(self, ailment: Ailment, summary: str) -> None:
+        """Page about it, as MEDIUM: the daemon still does its job, on old rules or without its past."""
+        if not self._is_open(ailment):
+            await self._committer.submit((), (self._make(ailment, Change.FIRED, summary, ""),))
+
+    async def end(self, ailment: Ailment) -> None:
+        """It is over; nothing happens where it was never told."""
+        if self._is_open(ailment):
+            await self._committer.submit((), (self._make(ailment, Change.ENDED, "", EndReason.RECOVERED.value),))
+
+    def _is_open(self, ailment: Ailment) -> bool:
+        return any(
+            alert.rule == ailment.value and alert.firing
+            for incident in self._committer.book.incidents.values()
+            for alert in incident.alerts.values()
+        )
+
+    def _make(self, ailment: Ailment, change: Change, summary: str, reason: str) -> Transition:
+        now = self._clock.now()
+        state = AlertState(NO_LABELS, Phase.FIRING, breached=now, fired=now, severity=Severity.MEDIUM)
+        return Transition(
+            change, ailment.value, NO_LABELS, now, OWN_SERVICE, state, summary=summary, reason=reason, watch_seconds=0.0
+        )

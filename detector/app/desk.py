@@ -1,0 +1,124 @@
+"""Where the API reads and people act: the store's incidents joined with the alerts in memory, and actions through the committer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, assert_never
+
+from detector.domain import response
+from detector.ports.query import Action
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from detector.app.committer import Committer
+    from detector.app.poller import Poller
+    from detector.app.reloader import Reloader
+    from detector.app.roster import Roster
+    from detector.domain.alert import AlertState
+    from detector.domain.incident import Book, Decision, Event, Incident
+    from detector.domain.label import Labels
+    from detector.domain.ledger import Paging
+    from detector.ports.clock import Clock
+    from detector.ports.query import LiveAlert, RuleReport
+    from detector.ports.rulefile import Finding
+    from detector.ports.store import IncidentFilter, IncidentPage, Store
+
+TICK_LIMIT_SECONDS = 15.0
+
+
+class ReadingDesk:
+    """Implements ports.query.Query."""
+
+    def __init__(self, store: Store, roster: Roster) -> None:
+        self._store = store
+        self._roster = roster
+
+    async def list_incidents(self, wanted: IncidentFilter) -> IncidentPage:
+        """Incidents by filter, newest first."""
+        return await self._store.list_incidents(wanted)
+
+    async def find_incident(self, incident: str) -> Incident | None:
+        """One incident, open or not."""
+        return await self._store.find_incident(incident)
+
+    async def timeline(self, incident: str) -> Sequence[Event]:
+        """Its events, oldest first."""
+        return await self._store.timeline(incident)
+
+    def live_state(self, rule: str, labels: Labels) -> AlertState | None:
+        """State of one alert as the last evaluation left it."""
+        return self._roster.live_state(rule, labels)
+
+    def live_alerts(self) -> Sequence[LiveAlert]:
+        """Alerts that are pending or firing, in a stable order."""
+        return self._roster.live_alerts()
+
+    def rule_reports(self) -> Sequence[RuleReport]:
+        """Every rule of the running set, in its order."""
+        return self._roster.rule_reports()
+
+
+class WritingDesk:
+    """Implements ports.query.Desk. `on_reload` hears the findings of every reload that a person or a file asked for."""
+
+    def __init__(
+        self, committer: Committer, store: Store, roster: Roster, reloader: Reloader, paging: Paging, clock: Clock
+    ) -> None:
+        self._committer = committer
+        self._store = store
+        self._roster = roster
+        self._reloader = reloader
+        self._paging = paging
+        self._clock = clock
+
+    async def respond(self, incident: str, action: Action, by: str, text: str) -> Incident:
+        """Do it and give the incident as it is now."""
+        now = self._clock.now()
+        decide = self._choose(incident, action, by, text, now)
+        decision = await self._committer.submit_action(decide)
+        found = next((changed for changed in decision.incidents if changed.id == incident), None)
+        found = found or self._committer.book.incidents.get(incident) or await self._store.find_incident(incident)
+        if found is None:
+            raise response.ResponseError(f"no incident {incident}; `detector incidents list` shows them")
+        return found
+
+    async def reload(self) -> Sequence[Finding]:
+        """Load the rule files; no findings: they run from now on."""
+        return await self._reloader.reload()
+
+    def _choose(self, incident: str, action: Action, by: str, text: str, now: float) -> Callable[[Book], Decision]:
+        catalogue, paging = self._roster.catalogue, self._paging
+        match action:
+            case Action.ACKNOWLEDGE:
+                return lambda book: response.acknowledge(book, catalogue, paging, incident, by, now)
+            case Action.RESOLVE:
+                return lambda book: response.resolve(book, catalogue, paging, incident, by, now)
+            case Action.NOTE:
+                return lambda book: response.add_note(book, catalogue, paging, incident, by, text, now)
+            case Action.CAUSE:
+                return lambda book: response.set_cause(book, catalogue, paging, incident, by, text, now)
+            case _:
+                assert_never(action)
+
+
+class DaemonPulse:
+    """Implements ports.query.Pulse; the watchdog asks it too."""
+
+    def __init__(self, poller: Poller, clock: Clock) -> None:
+        self._poller = poller
+        self._clock = clock
+        self.store_open = False
+        self.rules_loaded = False
+
+    def sickness(self) -> str:
+        """Not healthy: the loop or the scheduler stands still."""
+        if not self.rules_loaded:
+            return ""
+        still = self._clock.monotonic() - self._poller.last_tick
+        return "" if still < TICK_LIMIT_SECONDS else f"the scheduler has not ticked for {still:.0f} s"
+
+    def unreadiness(self) -> str:
+        """Not ready: rules are not loaded or the store is not open."""
+        if not self.store_open:
+            return "the store is not open"
+        return "" if self.rules_loaded else "rules are not loaded"

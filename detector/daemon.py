@@ -1,0 +1,341 @@
+"""The composition root: names the concrete adapters, wires them, starts and stops them. Nothing is decided here.
+
+    settings -> log, metrics -> store -> committer <- evaluator <- poller <- reloader <- rule files
+                                  |          |
+                                  +----> dispatcher -> PagerDuty
+
+Start: bind the port, open the store, restore memory, load the rules, start the tasks, say READY. Stop: no new evaluation, write
+what is decided, let deliveries under way end, close; all of it bounded, so that a slow destination cannot hold the exit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING
+
+from detector import __version__
+from detector.adapters.clock import SystemClock
+from detector.adapters.log import LogObserver, set_up_log
+from detector.adapters.notify import ServiceManager
+from detector.adapters.pagerduty import PagerDutyEvents
+from detector.adapters.prometheus import PrometheusSource
+from detector.adapters.rulefile import RuleDirectory
+from detector.adapters.store import SqlStore, create_store
+from detector.adapters.template import TemplateRenderer
+from detector.adapters.watch import RuleWatch
+from detector.app.ailment import Ailment, Complaint
+from detector.app.audience import Audience
+from detector.app.baseline import BaselineKeeper
+from detector.app.cache import QueryCache
+from detector.app.committer import Committer
+from detector.app.desk import DaemonPulse, ReadingDesk, WritingDesk
+from detector.app.dispatcher import Dispatcher
+from detector.app.evaluation import Evaluator
+from detector.app.guard import guard
+from detector.app.meter import MeteredSource
+from detector.app.poller import Poller
+from detector.app.reloader import Reloader
+from detector.app.roster import Roster
+from detector.app.sentinel import Sentinel
+from detector.domain.ledger import Paging
+from detector.domain.severity import Severity
+from detector.ports.error import PermanentError, TemporaryError
+from detector.ports.rulefile import RuleFilesError
+from detector.transport.exchange import Exchange, ExchangeOption
+from detector.web.access import LOCAL_HOSTS, Access
+from detector.web.metrics import Metrics
+from detector.web.server import BindError, WebServer
+from detector.web.site import Site
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from detector.adapters.settings import Settings
+    from detector.domain.incident import Notice
+    from detector.ports.channel import Channel
+    from detector.ports.store import Committed
+
+DONE, FAILURE, USAGE = 0, 1, 2
+STORE_RETRY_SECONDS = 2.0
+BACKLOG_EVERY_SECONDS = 5.0
+LAG_EVERY_SECONDS = 1.0
+SETTLE_SECONDS = 3.0
+DELIVERY_STOP_SECONDS = 8.0
+SHARDS = 64
+
+
+def run(settings: Settings) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code. What stops the start is one line on standard error."""
+    set_up_log(settings.log_format, settings.log_level, settings.secrets())
+    return asyncio.run(Daemon(settings).run())
+
+
+class Daemon:
+    """One process: everything it is made of, and its life from start to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = clock = SystemClock()
+        self._metrics = Metrics(__version__, settings.channels)
+        self._observer = observer = Audience(self._metrics, LogObserver())
+        self._manager = ServiceManager()
+        self._store = store = make_store(settings, observer)
+        self._roster = roster = Roster()
+        paging = make_paging(settings)
+        self._committer = Committer(store, clock, observer, roster, paging=paging, offer=self._offer, on_commit=self._on_commit)
+        self._complaint = Complaint(self._committer, clock)
+        self._sentinel = Sentinel(roster, self._committer, blind_after_seconds=settings.blind_after)
+        self._prometheus = make_prometheus_exchange(settings)
+        source = PrometheusSource(self._prometheus, settings.prometheus_url, on_warning=self._note_warning)
+        self._cache = QueryCache(MeteredSource(source, clock, observer), clock)
+        self._baselines = BaselineKeeper(self._cache, roster, clock, observer)
+        evaluator = Evaluator(
+            self._cache,
+            roster,
+            self._committer,
+            self._sentinel,
+            self._baselines,
+            TemplateRenderer(self._note_template),
+            clock,
+            observer,
+        )
+        self._poller = Poller(evaluator.evaluate, clock, observer)
+        self._reloader = Reloader(
+            RuleDirectory(settings.rules, every_seconds=settings.every),
+            store,
+            roster,
+            self._committer,
+            clock,
+            observer,
+            (self._poller.set_rules, self._baselines.set_rules),
+        )
+        self._channels = make_channels(settings)
+        self._dispatchers = [
+            Dispatcher(
+                channel,
+                store,
+                observer,
+                clock,
+                fallback_after_seconds=settings.fallback_after,
+            )
+            for channel in self._channels
+        ]
+        self._pulse = DaemonPulse(self._poller, clock)
+        desk = WritingDesk(self._committer, store, roster, self._reloader, paging, clock)
+        site = Site(
+            metrics=self._metrics,
+            query=ReadingDesk(store, roster),
+            desk=desk,
+            pulse=self._pulse,
+            access=make_access(settings),
+            version=__version__,
+        )
+        self._web = WebServer(site, settings.listen.host, settings.listen.port)
+        self._stop = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> int:
+        """Start, wait for the end, stop."""
+        try:
+            self._web.bind()
+        except BindError as fault:
+            return say(str(fault), USAGE)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn("reload", self._reload))
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self._prometheus.close)
+            stack.push_async_callback(self._store.close)
+            for channel in self._channels:
+                stack.push_async_callback(channel.close)
+            self._spawn("web", self._web.serve)
+            try:
+                code = await self._start()
+                if code == DONE:
+                    await self._stop.wait()
+            finally:
+                await self._end()
+        return code
+
+    async def _start(self) -> int:
+        try:
+            if not await self._open_store():
+                return DONE
+        except PermanentError as fault:
+            return say(str(fault), FAILURE)
+        self._pulse.store_open = True
+        for shard in range(SHARDS):
+            self._metrics.shard_led(shard, leads=True)
+        memory = await self._store.load()
+        self._roster.restore(memory, self._clock.now())
+        self._committer.remember(memory.incidents)
+        self._sentinel.restore(memory.incidents)
+        self._spawn("commit", self._committer.run)
+        try:
+            report = await self._reloader.start()
+        except RuleFilesError as fault:
+            for finding in fault.findings:
+                say(str(finding), USAGE)
+            return say(f"no rules to run: mend {self._settings.rules} (`detector check` lists all findings)", USAGE)
+        self._pulse.rules_loaded = True
+        self._spawn("checkpoint", self._committer.run_checkpoints)
+        self._spawn("orphans", self._reloader.run)
+        self._spawn("lag", self._poller.run_lag)
+        self._spawn("backlog", self._watch_backlog)
+        self._spawn("gauge", self._watch_lag)
+        self._spawn("rule files", self._watch_files)
+        self._spawn("watchdog", self._feed_watchdog)
+        for dispatcher, channel in zip(self._dispatchers, self._channels, strict=True):
+            self._spawn(f"dispatcher {channel.name}", dispatcher.run)
+        await self._tell_start(report.used_last_good, [str(finding) for finding in report.findings])
+        self._manager.ready(f"{len(self._roster.rules)} rules, listening on {self._settings.listen.host}:{self._web.port}")
+        self._observer.note("ready", rules=len(self._roster.rules), prometheus=self._settings.prometheus_url, port=self._web.port)
+        return DONE
+
+    async def _open_store(self) -> bool:
+        """Open the store, trying again while it does not answer; False when told to stop meanwhile."""
+        while True:
+            try:
+                await self._store.open()
+            except TemporaryError as fault:
+                self._observer.trouble("store", f"{fault}; trying again every {STORE_RETRY_SECONDS:g} s")
+                try:
+                    async with asyncio.timeout(STORE_RETRY_SECONDS):
+                        await self._stop.wait()
+                except TimeoutError:
+                    continue
+                return False
+            return True
+
+    async def _tell_start(self, used_last_good: bool, findings: Sequence[str]) -> None:  # noqa: FBT001 - a fact of the report
+        if used_last_good:
+            first = findings[0] if findings else "no finding"
+            self._observer.trouble("rules", f"{len(findings)} finding(s), the last good set runs; first: {first}")
+            await self._complaint.begin(
+                Ailment.RULES_REFUSED, f"detector started on its last good rules: {len(findings)} finding(s), first: {first}"
+            )
+        else:
+            await self._complaint.end(Ailment.RULES_REFUSED)
+        if not self._channels:
+            self._observer.trouble("channels", "no channel is configured, nobody is paged; set DETECTOR_PAGERDUTY__ROUTING_KEYS")
+
+    async def _reload(self) -> None:
+        if self._pulse.rules_loaded and not await self._reloader.reload():
+            await self._complaint.end(Ailment.RULES_REFUSED)
+
+    async def _watch_files(self) -> None:
+        async for _ in RuleWatch(self._settings.rules).changes():
+            await self._reload()
+
+    async def _watch_backlog(self) -> None:
+        while True:
+            self._observer.backlog_seen(await self._store.backlog(), self._clock.now())
+            await self._clock.sleep(BACKLOG_EVERY_SECONDS)
+
+    async def _watch_lag(self) -> None:
+        while True:
+            await self._clock.sleep(LAG_EVERY_SECONDS)
+            self._metrics.lag_seen(self._poller.lag_seconds)
+
+    async def _feed_watchdog(self) -> None:
+        """Ping only while the loop turns and the scheduler ticks; a fault of the store must not become a crash loop."""
+        limit = self._manager.watchdog_seconds
+        while limit is not None:
+            if not self._pulse.sickness():
+                self._manager.keep_alive()
+            await self._clock.sleep(limit / 3)
+
+    async def _end(self) -> None:
+        self._manager.stopping("finishing deliveries")
+        await self._poller.stop(patience_seconds=SETTLE_SECONDS)
+        await self._baselines.stop()
+        await self._cache.close()
+        await asyncio.gather(*(dispatcher.stop(DELIVERY_STOP_SECONDS) for dispatcher in self._dispatchers))
+        if self._pulse.store_open:
+            await self._committer.checkpoint()
+        self._web.stop()
+        for task in self._tasks:
+            if task.get_name() != "web":
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._committer.close()
+        self._observer.note("stopped")
+
+    def _spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        task = asyncio.create_task(guard(name, work, self._clock, self._observer), name=name)
+        self._tasks.append(task)
+
+    def _offer(self, notices: Sequence[Notice]) -> None:
+        for dispatcher in self._dispatchers:
+            dispatcher.offer(notices)
+
+    def _on_commit(self, decision: Committed) -> None:
+        for dispatcher in self._dispatchers:
+            dispatcher.committed(decision.notices, decision.collapsed)
+
+    def _note_warning(self, query: str, text: str) -> None:
+        self._observer.note("query warning", query=query[:200], warning=text[:500])
+
+    def _note_template(self, template: str, fault: str) -> None:
+        self._observer.note("template failed, sent raw", template=template[:200], fault=fault)
+
+
+def make_paging(settings: Settings) -> Paging:
+    """The settings that decisions need."""
+    return Paging(
+        page_from=Severity(settings.pagerduty.page_from),
+        on_rise_new_key=settings.pagerduty.on_rise == "new_key",
+        external_url=settings.page_url,
+        pagerduty="pagerduty" in settings.channels,
+    )
+
+
+def make_store(settings: Settings, observer: Audience) -> SqlStore:
+    """SQLite in the state directory, or the PostgreSQL of the settings."""
+    url = settings.database_url.get_secret_value() if settings.database_url else None
+    return create_store(settings.state_dir, url, tell=partial(observer.trouble, "store"))
+
+
+def make_prometheus_exchange(settings: Settings) -> Exchange:
+    """Connections to Prometheus, with the credentials that the settings give."""
+    given = settings.prometheus
+    basic = None
+    if given.username is not None:
+        basic = (given.username, given.password.get_secret_value() if given.password else "")
+    return Exchange(
+        ExchangeOption(
+            headers={name: value.get_secret_value() for name, value in given.headers.items()},
+            basic_auth=basic,
+            bearer_token=given.bearer_token.get_secret_value() if given.bearer_token else None,
+            ca_file=given.ca_file,
+        )
+    )
+
+
+def make_channels(settings: Settings) -> list[Channel]:
+    """The channels that are configured; the others are not even imported."""
+    channels: list[Channel] = []
+    if "pagerduty" in settings.channels:
+        given = settings.pagerduty
+        channels.append(PagerDutyEvents(Exchange(), given.routing_keys, events_url=given.events_url))
+    return channels
+
+
+def make_access(settings: Settings) -> Access:
+    """Tokens, and the host names under which this machine may write without one."""
+    return Access(
+        read_token=settings.read_token.get_secret_value() if settings.read_token else "",
+        write_token=settings.write_token.get_secret_value() if settings.write_token else "",
+        hosts=LOCAL_HOSTS | {settings.listen.host},
+    )
+
+
+def say(message: str, code: int) -> int:
+    """One line on standard error, and the exit code that goes with it."""
+    sys.stderr.write(f"detector: {message}\n")
+    return code

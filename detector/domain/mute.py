@@ -1,0 +1,138 @@
+"""What keeps an alert quiet: silences, maintenance windows and leases, all with matchers, an end, an author and a reason.
+
+The shell works out which of them hold now and hands them to `correlate`. A muted page is withheld, not discarded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+
+_MATCHER = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,{}"']*)\s*""")
+_LONGEST_PATTERN = 1000
+
+
+class Operator(Enum):
+    """How a matcher compares; regular expressions match the whole value, as in Alertmanager."""
+
+    EQUAL = "="
+    NOT_EQUAL = "!="
+    MATCHES = "=~"
+    NOT_MATCHES = "!~"
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """One comparison of a label with a value; a label that is absent has the value ""."""
+
+    name: str
+    operator: Operator
+    value: str
+
+    def covers(self, labels: Mapping[str, str]) -> bool:
+        """Whether the labels satisfy it."""
+        actual = labels.get(self.name, "")
+        match self.operator:
+            case Operator.EQUAL:
+                return actual == self.value
+            case Operator.NOT_EQUAL:
+                return actual != self.value
+            case Operator.MATCHES:
+                return _compile(self.value).fullmatch(actual) is not None
+            case Operator.NOT_MATCHES:
+                return _compile(self.value).fullmatch(actual) is None
+
+    def __str__(self) -> str:
+        """As it is written: `service="checkout"`."""
+        escaped = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'{self.name}{self.operator.value}"{escaped}"'
+
+
+class MuteKind(Enum):
+    """Where a mute comes from."""
+
+    SILENCE = "silence"
+    WINDOW = "window"
+    LEASE = "lease"
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """One reason to stay quiet between `starts` and `ends` (unix seconds)."""
+
+    id: str
+    kind: MuteKind
+    matchers: tuple[Matcher, ...]
+    starts: float
+    ends: float
+    author: str
+    reason: str
+
+    def covers(self, labels: Mapping[str, str], now: float) -> bool:
+        """Whether it holds now and every matcher is satisfied."""
+        return self.starts <= now < self.ends and all(matcher.covers(labels) for matcher in self.matchers)
+
+
+def find_mute(mutes: Iterable[Mute], labels: Mapping[str, str], now: float) -> Mute | None:
+    """The mute that covers the labels and lasts longest, None where none does."""
+    return max((mute for mute in mutes if mute.covers(labels, now)), key=lambda mute: mute.ends, default=None)
+
+
+def parse_matchers(texts: Iterable[str]) -> tuple[Matcher, ...]:
+    """Read matchers as amtool takes them: `service=checkout`, `severity=~"low|medium"`, `{a="b", c!="d"}`.
+
+    Raises ValueError with what would be right. A set that matches everything, the empty label set included, is refused.
+    """
+    found: list[Matcher] = []
+    for text in texts:
+        found.extend(_parse(text))
+    if not found:
+        raise ValueError("no matcher; write for example service=checkout")
+    if all(matcher.covers({}) for matcher in found):
+        raise ValueError("these matchers cover every alert; name at least one label that must have a value")
+    return tuple(found)
+
+
+def _parse(text: str) -> list[Matcher]:
+    inner = text.strip()
+    if inner.startswith("{") and inner.endswith("}"):
+        inner = inner[1:-1]
+    found = []
+    at = 0
+    while at < len(inner):
+        match = _MATCHER.match(inner, at)
+        if match is None:
+            raise ValueError(f'{text!r} is not a matcher; write name=value, name!=value, name=~"regex" or name!~"regex"')
+        name, operator, value = match.groups()
+        found.append(Matcher(name, Operator(operator), _check(Operator(operator), _unquote(value))))
+        at = match.end()
+        if at < len(inner) and inner[at] == ",":
+            at += 1
+    return found
+
+
+def _unquote(value: str) -> str:
+    if len(value) > 1 and value[0] == value[-1] == '"':
+        return re.sub(r"\\(.)", lambda found: "\n" if found[1] == "n" else found[1], value[1:-1])
+    if len(value) > 1 and value[0] == value[-1] == "'":
+        return value[1:-1]
+    return value
+
+
+def _check(operator: Operator, value: str) -> str:
+    if operator in {Operator.MATCHES, Operator.NOT_MATCHES}:
+        if len(value) > _LONGEST_PATTERN:
+            raise ValueError(f"a regular expression has at most {_LONGEST_PATTERN} characters, this has {len(value)}")
+        try:
+            _compile(value)
+        except re.error as fault:
+            raise ValueError(f"{value!r} is not a regular expression: {fault}") from fault
+    return value
+
+
+@lru_cache(maxsize=1024)
+def _compile(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
