@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from detector.app.cache import QueryCache
     from detector.app.committer import Committer
-    from detector.app.roster import Roster, Track
+    from detector.app.roster import Roster
     from detector.app.sentinel import Sentinel
+    from detector.app.track import Track
     from detector.domain.outcome import Outcome
     from detector.domain.reading import Readings, Values
     from detector.domain.rule import Rule

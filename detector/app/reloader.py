@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from detector.app.committer import Committer
-    from detector.app.roster import Roster, Track
+    from detector.app.roster import Roster
+    from detector.app.track import Track
     from detector.domain.rule import Rule
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer

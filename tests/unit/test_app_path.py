@@ -268,6 +268,8 @@ async def test_baselines_are_asked_once_a_minute_and_outlive_short_failures() ->
     async with Stage([rule]) as stage:
         stage.source.answers["q"] = series(shop=0.1)
         stage.source.default = series(shop=0.05)
+        await stage.clock.run(0.1)
+        assert stage.baselines.baselines(rule)["error_rate"] == series(shop=0.05).series
         await stage.clock.run(299)
         asked = [at for text, at in stage.source.asked if text != "q"]
         assert 4 <= len(asked) <= 6

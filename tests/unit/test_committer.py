@@ -125,3 +125,20 @@ async def test_rows_of_alerts_at_rest_are_deleted() -> None:
         stage.source.default = series(shop=0.0)
         await stage.clock.run(6)
         assert stage.store.disk.alerts == {}
+
+
+async def test_a_row_written_late_for_an_alert_that_has_cleared_is_deleted() -> None:
+    """Pending and cleared while the store fails: once it answers, no row tells of a pending alert."""
+    async with Stage([make_rule("a", "q", policy_for_seconds=600.0)]) as stage:
+        stage.source.default = series(shop=0.0)
+        await stage.clock.run(6)
+        stage.store.fault = store_fault()
+        stage.source.default = series(shop=0.2)
+        await stage.clock.run(10)
+        stage.source.default = series(shop=0.0)
+        await stage.clock.run(10)
+        assert stage.committer.failing
+        stage.store.fault = None
+        await stage.clock.run(20)
+        assert stage.store.disk.alerts == {}
+        assert len(stage.ear.transitions) == 2
