@@ -4,17 +4,12 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
 import pytest
 
-from detector.domain.alert import AlertState, Phase, SignalTrack
-from detector.domain.incident import Event, Incident, Status
-from detector.domain.label import Labels
-from detector.domain.response import ResponseError
-from detector.ports.error import TemporaryError
-from detector.ports.query import Action, LiveAlert, RuleReport
+from detector.ports.query import Action
 from detector.ports.rulefile import Finding
 from detector.ports.store import IncidentFilter, IncidentPage
 from detector.web import exchange, site
@@ -23,65 +18,11 @@ from detector.web.metrics import Metrics
 from detector.web.protocol import BoundedProtocol
 from detector.web.server import BindError, WebServer
 from detector.web.site import Site
-from tests.kit.sample import make_event, make_incident
+from tests.kit.memorydaemon import MemoryDaemon
 from tests.kit.secret import assert_no_secret
 from tests.kit.wait import wait_until
 
 READ, WRITE = "read-token-1234", "write-token-1234"
-
-
-class _Daemon:
-    """What the daemon gives the web side, in memory: query, desk and pulse in one."""
-
-    def __init__(self) -> None:
-        self.incidents = [make_incident(number) for number in (3, 2, 1)]
-        self.findings: Sequence[Finding] = ()
-        self.sick = self.unready = ""
-        self.down = False
-        self.asked: list[IncidentFilter] = []
-        self.acts: list[tuple[str, Action, str, str]] = []
-
-    async def list_incidents(self, wanted: IncidentFilter) -> IncidentPage:
-        if self.down:
-            raise TemporaryError("database is locked")
-        self.asked.append(wanted)
-        start = int(wanted.cursor or 0)
-        found = [one for one in self.incidents if not wanted.status or one.status.value in wanted.status]
-        end = start + wanted.limit
-        return IncidentPage(tuple(found[start:end]), str(end) if end < len(found) else None)
-
-    async def find_incident(self, incident: str) -> Incident | None:
-        return next((one for one in self.incidents if one.id == incident), None)
-
-    async def timeline(self, incident: str) -> Sequence[Event]:
-        return [make_event(1, incident=incident)]
-
-    def live_state(self, rule: str, labels: Labels) -> AlertState | None:
-        del rule
-        tracks = {"error_rate": SignalTrack(0.42, 0.5)}
-        return AlertState(labels, Phase.FIRING, fired=1010.0, signal="error_rate", threshold=0.01, signals=tracks)
-
-    def live_alerts(self) -> Sequence[LiveAlert]:
-        phases = (Phase.FIRING, Phase.PENDING, Phase.PENDING)
-        return [LiveAlert("r", f"s{n}", AlertState((("service", f"s{n}"),), phase)) for n, phase in enumerate(phases)]
-
-    def rule_reports(self) -> Sequence[RuleReport]:
-        return [RuleReport("r", "ok", 5.0, 10.0, 10.0, "", {"firing": 1, "pending": 2, "inactive": 4})]
-
-    async def respond(self, incident: str, action: Action, by: str, text: str) -> Incident:
-        self.acts.append((incident, action, by, text))
-        if action is Action.RESOLVE:
-            raise ResponseError(f"incident {incident} is already resolved")
-        return make_incident(1, status=Status.ACKNOWLEDGED, acknowledged=1500.0, acknowledged_by=by)
-
-    async def reload(self) -> Sequence[Finding]:
-        return self.findings
-
-    def sickness(self) -> str:
-        return self.sick
-
-    def unreadiness(self) -> str:
-        return self.unready
 
 
 Answer: TypeAlias = tuple[int, dict[str, str], bytes]
@@ -104,13 +45,13 @@ async def _exchange(port: int, method: str, path: str, body: bytes = b"", **head
 
 
 @pytest.fixture
-def daemon() -> _Daemon:
+def daemon() -> MemoryDaemon:
     """A daemon that is well and knows three incidents."""
-    return _Daemon()
+    return MemoryDaemon()
 
 
 @pytest.fixture
-async def start(daemon: _Daemon) -> AsyncIterator[Callable[[Access], Awaitable[Ask]]]:
+async def start(daemon: MemoryDaemon) -> AsyncIterator[Callable[[Access], Awaitable[Ask]]]:
     """Start a server with the given access; gives a function that asks it."""
     running: list[tuple[WebServer, asyncio.Task[None]]] = []
 
@@ -153,7 +94,7 @@ def _problem(answer: Answer) -> tuple[int, str]:
     return status, told["detail"]
 
 
-async def test_health_and_readiness(ask: Ask, daemon: _Daemon) -> None:
+async def test_health_and_readiness(ask: Ask, daemon: MemoryDaemon) -> None:
     """Both answer 200 while all is well, and 503 with the reason when not, each on its own."""
     assert (await ask("GET", "/-/healthy"))[::2] == (200, b"healthy\n")
     assert (await ask("GET", "/-/ready"))[::2] == (200, b"ready\n")
@@ -173,7 +114,7 @@ async def test_metrics_are_served_and_nothing_tells_what_serves_them(ask: Ask) -
     assert "server" not in headers
 
 
-async def test_reload_answers_with_the_findings_of_check(ask: Ask, daemon: _Daemon) -> None:
+async def test_reload_answers_with_the_findings_of_check(ask: Ask, daemon: MemoryDaemon) -> None:
     """A good reload is 200; one with findings is 400 with file, line, column and message."""
     assert (await ask("POST", "/-/reload"))[::2] == (200, b"[]")
     daemon.findings = [Finding("a.yaml", 3, 5, "unknown key")]
@@ -182,7 +123,7 @@ async def test_reload_answers_with_the_findings_of_check(ask: Ask, daemon: _Daem
     assert _problem(await ask("GET", "/-/reload")) == (405, "/-/reload answers POST only")
 
 
-async def test_incidents_are_a_bare_array_by_page(ask: Ask, daemon: _Daemon) -> None:
+async def test_incidents_are_a_bare_array_by_page(ask: Ask, daemon: MemoryDaemon) -> None:
     """The list is an array with live values; Link leads to the next page with the same filter, and ends."""
     status, headers, content = await ask("GET", "/api/v1/incidents?status=open&limit=2")
     assert status == 200
@@ -233,7 +174,7 @@ async def test_openapi_describes_every_endpoint_of_the_api(ask: Ask) -> None:
 
 
 @pytest.mark.parametrize("action", list(Action))
-async def test_a_human_acts(ask: Ask, daemon: _Daemon, action: Action) -> None:
+async def test_a_human_acts(ask: Ask, daemon: MemoryDaemon, action: Action) -> None:
     """Each action reaches the daemon with name and words; one that does not fit is 409."""
     body = json.dumps({"by": "ann", "text": "on it"}).encode()
     answer = await ask("POST", f"/api/v1/incidents/incident-00001/{action.value}", body, Content_Type="application/json")
@@ -268,7 +209,7 @@ async def test_a_wrong_request_is_a_problem(ask: Ask, method: str, path: str, bo
     assert "\n" not in told[1]
 
 
-async def test_a_store_that_does_not_answer_is_503(ask: Ask, daemon: _Daemon) -> None:
+async def test_a_store_that_does_not_answer_is_503(ask: Ask, daemon: MemoryDaemon) -> None:
     """A locked database is told as such, with when to try again."""
     daemon.down = True
     answer = await ask("GET", "/api/v1/incidents")
@@ -276,7 +217,7 @@ async def test_a_store_that_does_not_answer_is_503(ask: Ask, daemon: _Daemon) ->
     assert answer[1]["retry-after"] == "5"
 
 
-async def test_tokens(start: Callable[[Access], Awaitable[Ask]], daemon: _Daemon) -> None:
+async def test_tokens(start: Callable[[Access], Awaitable[Ask]], daemon: MemoryDaemon) -> None:
     """With tokens: reading needs one of them, writing the write token; probes and metrics stay open; no answer holds a token."""
     ask = await start(Access(READ, WRITE))
     bearing = {name: {"Authorization": f"Bearer {token}"} for name, token in (("read", READ), ("write", WRITE), ("bad", "x" * 15))}
@@ -328,7 +269,7 @@ PAGES = {
 
 
 @pytest.mark.parametrize(("headers", "status", "detail"), PAGES.values(), ids=PAGES.keys())
-async def test_a_web_page_cannot_write(ask: Ask, daemon: _Daemon, headers: dict[str, str], status: int, detail: str) -> None:
+async def test_a_web_page_cannot_write(ask: Ask, daemon: MemoryDaemon, headers: dict[str, str], status: int, detail: str) -> None:
     """Without a write token a page in a browser on this machine can change nothing."""
     path = "/api/v1/incidents/incident-00001/acknowledge"
     told = _problem(await ask("POST", path, b'{"by": "a"}', **({"Content_Type": "application/json"} | headers)))
@@ -337,7 +278,7 @@ async def test_a_web_page_cannot_write(ask: Ask, daemon: _Daemon, headers: dict[
     assert daemon.acts == []
 
 
-async def test_our_own_page_and_local_names_may_write(ask: Ask, daemon: _Daemon) -> None:
+async def test_our_own_page_and_local_names_may_write(ask: Ask, daemon: MemoryDaemon) -> None:
     """The same origin, and localhost as a name, pass."""
     path, body = "/api/v1/incidents/incident-00001/acknowledge", b'{"by": "a"}'
     own = {"Origin": f"http://127.0.0.1:{_port(ask)}", "Sec_Fetch_Site": "same-origin"}
@@ -424,7 +365,7 @@ async def test_a_silent_connection_is_cut(ask: Ask, monkeypatch: pytest.MonkeyPa
     writer.close()
 
 
-async def test_a_slow_request_outlives_the_header_deadline(ask: Ask, daemon: _Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_slow_request_outlives_the_header_deadline(ask: Ask, daemon: MemoryDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """The header timer does not cut a request whose answer takes longer."""
     monkeypatch.setattr(BoundedProtocol, "header_seconds", 0.1)
     listing = daemon.list_incidents
@@ -437,7 +378,7 @@ async def test_a_slow_request_outlives_the_header_deadline(ask: Ask, daemon: _Da
     assert (await ask("GET", "/api/v1/incidents"))[0] == 200
 
 
-async def test_a_request_that_takes_too_long_is_503(ask: Ask, daemon: _Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_that_takes_too_long_is_503(ask: Ask, daemon: MemoryDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that hangs does not hold a request for ever."""
     await ask("GET", "/api/v1/rules")  # FastAPI is imported
     monkeypatch.setattr(site, "REQUEST_SECONDS", 0.2)
@@ -489,7 +430,7 @@ def test_a_taken_port_is_one_line() -> None:
     assert str(caught.value) == f"cannot listen on 127.0.0.1:{port}: Address already in use; set DETECTOR_LISTEN to a free address"
 
 
-async def test_the_end_is_bounded_and_leaves_signals_alone(daemon: _Daemon) -> None:
+async def test_the_end_is_bounded_and_leaves_signals_alone(daemon: MemoryDaemon) -> None:
     """Stopping with an idle and a stalled connection open takes under five seconds and the port is free again."""
     made = Site(metrics=Metrics("1"), query=daemon, desk=daemon, pulse=daemon, access=Access(), version="1")
     server = WebServer(made, "127.0.0.1", 0)

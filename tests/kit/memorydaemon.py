@@ -1,0 +1,77 @@
+"""What the daemon gives the web side, in memory, so that the web side and the command line are tested without the rest."""
+
+from collections.abc import Sequence
+
+from detector.domain.alert import AlertState, Phase, SignalTrack
+from detector.domain.incident import Event, Incident, Status
+from detector.domain.label import Labels
+from detector.domain.response import ResponseError
+from detector.ports.error import TemporaryError
+from detector.ports.query import Action, LiveAlert, RuleReport
+from detector.ports.rulefile import Finding
+from detector.ports.store import IncidentFilter, IncidentPage
+from tests.kit.sample import make_event, make_incident
+
+
+class MemoryDaemon:
+    """What the daemon gives the web side, in memory: query, desk and pulse in one."""
+
+    def __init__(self) -> None:
+        self.incidents = [make_incident(number) for number in (3, 2, 1)]
+        self.findings: Sequence[Finding] = ()
+        self.sick = self.unready = ""
+        self.down = False
+        self.asked: list[IncidentFilter] = []
+        self.acts: list[tuple[str, Action, str, str]] = []
+
+    async def list_incidents(self, wanted: IncidentFilter) -> IncidentPage:
+        """Page by page; the cursor is a number."""
+        if self.down:
+            raise TemporaryError("database is locked")
+        self.asked.append(wanted)
+        start = int(wanted.cursor or 0)
+        found = [one for one in self.incidents if not wanted.status or one.status.value in wanted.status]
+        end = start + wanted.limit
+        return IncidentPage(tuple(found[start:end]), str(end) if end < len(found) else None)
+
+    async def find_incident(self, incident: str) -> Incident | None:
+        """By id."""
+        return next((one for one in self.incidents if one.id == incident), None)
+
+    async def timeline(self, incident: str) -> Sequence[Event]:
+        """One line."""
+        return [make_event(1, incident=incident)]
+
+    def live_state(self, rule: str, labels: Labels) -> AlertState | None:
+        """Firing at 42 %."""
+        del rule
+        tracks = {"error_rate": SignalTrack(0.42, 0.5)}
+        return AlertState(labels, Phase.FIRING, fired=1010.0, signal="error_rate", threshold=0.01, signals=tracks)
+
+    def live_alerts(self) -> Sequence[LiveAlert]:
+        """One firing, two pending."""
+        phases = (Phase.FIRING, Phase.PENDING, Phase.PENDING)
+        return [LiveAlert("r", f"s{n}", AlertState((("service", f"s{n}"),), phase)) for n, phase in enumerate(phases)]
+
+    def rule_reports(self) -> Sequence[RuleReport]:
+        """One rule."""
+        return [RuleReport("r", "ok", 5.0, 10.0, 10.0, "", {"firing": 1, "pending": 2, "inactive": 4})]
+
+    async def respond(self, incident: str, action: Action, by: str, text: str) -> Incident:
+        """Remember it; nothing can be resolved."""
+        self.acts.append((incident, action, by, text))
+        if action is Action.RESOLVE:
+            raise ResponseError(f"incident {incident} is already resolved")
+        return make_incident(1, status=Status.ACKNOWLEDGED, acknowledged=1500.0, acknowledged_by=by)
+
+    async def reload(self) -> Sequence[Finding]:
+        """Whatever `findings` says."""
+        return self.findings
+
+    def sickness(self) -> str:
+        """Whatever `sick` says."""
+        return self.sick
+
+    def unreadiness(self) -> str:
+        """Whatever `unready` says."""
+        return self.unready
