@@ -67,7 +67,8 @@ def _read(rule: Rule, name: str, queries: tuple[str, ...], outcomes: Mapping[str
 def _median_query(rule: Rule, signal: Signal, over_seconds: float, ago_seconds: float) -> str:
     match signal:
         case Instant():
-            inner = fill_window(signal.query, rule.window_seconds)
+            # NaN (p95 without traffic) sorts below every number and counts as a point: it would pull the median down.
+            inner = f"(({fill_window(signal.query, rule.window_seconds)}) > -Inf) < Inf"
         case Ratio():
             least = f">= {signal.min_total}" if signal.min_total else "> 0"
             total = f"(({fill_window(signal.denominator, rule.window_seconds)}) {least})"

@@ -37,7 +37,7 @@ services:
 """
 FIRED = {
     "http-errors": {"two", "ten", "core-full", "virgin", "restarted", "vanished", "quieted", "class", "billing"},
-    "http-latency": {"slow", "core-slow"},
+    "http-latency": {"slow", "core-slow", "morning"},
     "http-latency-limit": {"newborn"},
     "traffic-gone": {"silent", "quieted"},
     "host-memory": {"tight:9100", "choking:9100"},
@@ -96,6 +96,7 @@ def _write_latency(history: History) -> None:
     add("core-well", 20.0, switch(0.03, (FLIP, 0.2)))  # six times the usual, and nobody notices
     add("newborn", switch(None, (FLIP, 20.0)), 8.0)
     add("core-idle", 0.0, 0.08)
+    add("morning", switch(0.0, (START + 1000, 20.0)), switch(0.08, (FLIP, 1.8)))
     add("few", 0.1, switch(0.08, (FLIP, 1.8)))  # thirty requests a window
 
 
@@ -283,6 +284,13 @@ def test_night_traffic_says_nothing(replay: Replay) -> None:
 def test_idle_service_is_neither_slow_nor_gone(replay: Replay) -> None:
     """Without traffic p95 is NaN and the error ratio 0/0: no page, no "no data" incident, though the service is core."""
     assert not replay.of("core-idle")
+
+
+def test_baseline_leaves_idle_time_out(replay: Replay) -> None:
+    """Without traffic p95 is NaN: such points neither count as points of the baseline nor pull its median down."""
+    (fired,) = replay.of("morning", Change.FIRED)
+    assert fired.at < FLIP + 600
+    assert fired.state.baselines["p95"] == pytest.approx(0.0975)
 
 
 def test_summaries_are_filled(replay: Replay) -> None:
