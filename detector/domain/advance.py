@@ -84,8 +84,8 @@ _Changes = list[tuple[Change, AlertState, str]]
 def _advance_alert(evaluation: Evaluation, policy: Policy, state: AlertState) -> tuple[AlertState | None, _Changes]:
     verdict = judge_open(evaluation, policy, state.labels, state)
     changes: _Changes = []
-    if verdict.missing:
-        state = _count_missing(evaluation, state, changes)
+    if verdict.missing and state.labels not in evaluation.readings.keys:
+        state = _count_missing(evaluation, policy, state, changes)
         if state.phase is Phase.INACTIVE and not state.absent and (state.missing_seconds or 0.0) > FORGET_AFTER_SECONDS:
             return None, changes
     elif state.missing_seconds is not None and not verdict.failed:
@@ -180,7 +180,7 @@ def _advance_firing(evaluation: Evaluation, policy: Policy, state: AlertState, v
     state = replace(state, calm_seconds=calm, recovering_seconds=recovering)
     if recovering is None or recovering < _recovery_seconds(policy, state) or calm < policy.keep_open_seconds:
         return state
-    ended = replace(state, ended=evaluation.now, signals=_seal(state.signals))
+    ended = replace(state, ended=evaluation.now, signals=_seal(evaluation, state))
     reason = EndReason.NO_DATA if verdict.missing and not evaluation.rule.vector else EndReason.RECOVERED
     changes.append((Change.ENDED, ended, reason.value))
     return AlertState(
@@ -223,20 +223,21 @@ def _recovery_seconds(policy: Policy, state: AlertState) -> float:
     return min(policy.recover_for_seconds * 2.0 ** min(state.relapses, 32), longest)
 
 
-def _count_missing(evaluation: Evaluation, state: AlertState, changes: _Changes) -> AlertState:
-    """Count how long a known series has been missing while others answer; for a core service that is an incident of its own."""
-    if (
-        not evaluation.answering
-        or evaluation.rule.vector
-        or evaluation.rule.policy_for(state.labels).no_data is not NoDataPolicy.KEEP
-    ):
+def _count_missing(evaluation: Evaluation, policy: Policy, state: AlertState, changes: _Changes) -> AlertState:
+    """Count how long a known series has been gone while others answer; for a core service that is an incident of its own."""
+    if not evaluation.answering:
         return state
     missing = 0.0 if state.missing_seconds is None else state.missing_seconds + _gap(evaluation, state.missing_from)
     state = replace(state, missing_seconds=missing, missing_from=evaluation.now)
     service = evaluation.catalogue.services.get(evaluation.rule.service_of(state.labels))
-    if not state.absent and service is not None and service.core and missing >= ABSENT_AFTER_SECONDS:
+    core = service is not None and service.core
+    watched = core and not evaluation.rule.vector and policy.no_data is NoDataPolicy.KEEP
+    if watched and not state.absent and missing >= ABSENT_AFTER_SECONDS:
         state = replace(state, absent=True)
         changes.append((Change.ABSENT, state, NO_DATA))
+    elif state.absent and not watched:  # a reload: nobody waits for this series any more
+        changes.append((Change.PRESENT, state, EndReason.GONE.value))
+        state = replace(state, absent=False)
     return state
 
 
@@ -277,16 +278,20 @@ def _track(evaluation: Evaluation, policy: Policy, state: AlertState) -> AlertSt
         peak = signals[name].peak if name in signals else None
         worst = min if name in falling else max
         signals[name] = SignalTrack(float(value), float(value) if peak is None else worst(peak, float(value)))
-    for name, value in state.baselines.items():
-        bindings[name + BASELINE_SUFFIX] = value
+    for name in evaluation.rule.baselines:
+        baseline = find_baseline(evaluation, name, state.labels, state)
+        if baseline is not None:
+            bindings[name + BASELINE_SUFFIX] = baseline
     held = next((comparison for comparison in policy.open.comparisons if comparison.holds(bindings)), None)
     if held is None:
         return replace(state, signals=signals)
     return replace(state, signals=signals, signal=held.signal, threshold=held.bound(bindings))
 
 
-def _seal(signals: Mapping[str, SignalTrack]) -> dict[str, SignalTrack]:
-    return {name: SignalTrack(track.value, track.peak, track.value) for name, track in signals.items()}
+def _seal(evaluation: Evaluation, state: AlertState) -> dict[str, SignalTrack]:
+    """The tracks with the values of this evaluation as those at recovery; a series that is gone has none."""
+    values = bind_plain(evaluation, state.labels)
+    return {name: replace(track, at_recovery=values.get(name)) for name, track in state.signals.items()}
 
 
 def _tell(rule: Rule, policy: Policy, change: Change, state: AlertState, now: float, reason: str) -> Transition:

@@ -42,12 +42,12 @@ def advance_blind(
     state: BlindState, health: Mapping[str, RuleHealth], now: float, blind_after_seconds: float, why: str = ""
 ) -> tuple[BlindState, Transition | None]:
     """Count how long nothing has been seen. `why` is one line from the last failure; gaps over 30 s count as 30 s."""
-    counted = [value for value in health.values() if value is not RuleHealth.IDLE]
-    if not counted:
+    if not health:
         return state, None
-    if RuleHealth.OK in counted:
+    counted = [value for value in health.values() if value is not RuleHealth.IDLE]
+    if RuleHealth.OK in counted or not counted:  # an idle rule's query was answered, and nothing that was seen is gone
         if not state.active:
-            return BlindState(), None
+            return (state if state.since is None else BlindState()), None
         return BlindState(), _tell(Change.ENDED, state, now, EndReason.RECOVERED.value)
     since = now if state.since is None else state.since
     gap = 0.0 if state.evaluated is None else min(max(0.0, now - state.evaluated), LONGEST_GAP_SECONDS)

@@ -13,7 +13,8 @@ from detector.domain.baseline import HISTORY_AFTER_SECONDS
 from detector.domain.catalogue import Catalogue, Service
 from detector.domain.condition import Condition
 from detector.domain.label import Labels
-from detector.domain.reading import Column, Readings, Values
+from detector.domain.outcome import QueryFailed
+from detector.domain.reading import Readings, Values
 from detector.domain.rule import NoDataPolicy, Policy, Rule
 from detector.domain.severity import Severity
 
@@ -42,12 +43,19 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Answer of `open`. `why`: what was missing when `open` is None; `failed`: a query failed rather than brought nothing."""
+    """Answer of `open`. `why`: what was missing when `open` is None; `failed`: a query failed rather than brought nothing.
+
+    `missing`: every query succeeded and none had a value for the alert.
+    """
 
     open: bool | None
     why: str = ""
     failed: bool = False
     missing: bool = False
+
+
+_OPEN = Verdict(open=True)
+_NOT_OPEN = Verdict(open=False)
 
 
 def judge_open(evaluation: Evaluation, policy: Policy, labels: Labels, state: AlertState) -> Verdict:
@@ -60,20 +68,24 @@ def judge_open(evaluation: Evaluation, policy: Policy, labels: Labels, state: Al
         column = columns.get(name)
         if column is None:
             continue
-        if column.failed is not None:
-            return _failed(evaluation, condition, labels, state, column)
         table = column.values if column.lower is None else column.lower
         value = table.get(labels)
         if value is not None:
             bindings[name] = value
         elif labels in column.thin:
             thin = True
-    if not bindings and not thin and labels not in evaluation.readings.keys:
-        return _judge_missing(evaluation.rule, policy)
-    _bind_context(bindings, evaluation, condition, labels, state)
+    if not bindings and not thin:
+        silence = _judge_silence(evaluation, policy, labels)
+        if silence is not None:
+            return silence
+    if len(bindings) < len(condition.names):
+        _bind_context(bindings, evaluation, condition, labels, state)
     answer = condition.evaluate(bindings)
     if answer is not None:
-        return Verdict(answer)
+        return _OPEN if answer else _NOT_OPEN
+    failure = next((columns[name].failed for name in condition.names if name in columns and columns[name].failed), None)
+    if failure is not None:
+        return _freeze(failure)
     return Verdict(None, INSUFFICIENT if thin else _name_missing(condition, bindings))
 
 
@@ -149,19 +161,22 @@ def find_baseline(evaluation: Evaluation, name: str, labels: Labels, state: Aler
     return max(known, default=None)
 
 
-def _failed(evaluation: Evaluation, condition: Condition, labels: Labels, state: AlertState, column: Column) -> Verdict:
-    """A failed query leaves its signal out; the others may still decide, as `true || unknown` does."""
-    failure = column.failed
-    bindings = bind_plain(evaluation, labels)
-    _bind_context(bindings, evaluation, condition, labels, state)
-    answer = condition.evaluate(bindings) if bindings else None
-    detail = "" if failure is None else f"query failed: {failure.reason.value}"
-    return Verdict(answer, detail if answer is None else "", failed=answer is None)
+def _freeze(failure: QueryFailed) -> Verdict:
+    """A failed query says nothing, unless the other signals decide without it."""
+    return Verdict(None, f"query failed: {failure.reason.value}", failed=True)
 
 
-def _judge_missing(rule: Rule, policy: Policy) -> Verdict:
-    """What a successful query without this alert's series means."""
-    if rule.vector or policy.no_data is NoDataPolicy.RESOLVE:
+def _judge_silence(evaluation: Evaluation, policy: Policy, labels: Labels) -> Verdict | None:
+    """What it means that no signal of `open` has a value: a failure, no data, or None where another signal speaks."""
+    readings = evaluation.readings
+    if readings.failed is not None:
+        return _freeze(readings.failed)
+    idle = labels in readings.idle
+    if labels in readings.keys and not idle:
+        return None
+    if evaluation.rule.vector:  # its condition lies in the query: an empty answer is one, NaN is none
+        return Verdict(None, NO_DATA, missing=True) if idle else Verdict(open=False, missing=True)
+    if policy.no_data is NoDataPolicy.RESOLVE:
         return Verdict(open=False, missing=True)
     if policy.no_data is NoDataPolicy.OPEN:
         return Verdict(open=True, missing=True)

@@ -6,6 +6,7 @@ Made by the Prometheus adapter, read by `reading`. "Nothing" and "failed" are di
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -37,17 +38,22 @@ class FailureReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Finite values by label set (without `__name__`); `dropped` counts the NaN and infinite ones that were left out."""
+    """Finite values by label set (without `__name__`); `dropped` counts the NaN and infinite ones that were left out.
+
+    `undefined`: the series of those. They have no value, and yet they have not vanished.
+    """
 
     series: Mapping[Labels, float]
     dropped: int = 0
+    undefined: AbstractSet[Labels] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class NoData:
-    """The query succeeded and held no finite value."""
+    """The query succeeded and held no finite value; `dropped` and `undefined` as of `Samples`."""
 
     dropped: int = 0
+    undefined: AbstractSet[Labels] = field(default=frozenset(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,20 +24,28 @@ _NONE: AbstractSet[Labels] = frozenset()
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One signal for all alerts: plain values, Wilson lower bounds where asked for, alerts with too little traffic."""
+    """One signal for all alerts: plain values, Wilson lower bounds where asked for, alerts with too little traffic.
+
+    `idle`: alerts whose series is there without a value (NaN, or a denominator of 0): no data, but not vanished.
+    """
 
     values: Values = field(default_factory=dict)
     lower: Values | None = None
     thin: AbstractSet[Labels] = _NONE
+    idle: AbstractSet[Labels] = _NONE
     failed: QueryFailed | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Readings:
-    """All signals of a rule at one evaluation. `keys`: every alert that some signal speaks of."""
+    """All signals of a rule at one evaluation.
+
+    `keys`: every alert that some signal speaks of. `idle`: those of them of which no signal has anything to say.
+    """
 
     columns: Mapping[str, Column]
     keys: AbstractSet[Labels]
+    idle: AbstractSet[Labels] = _NONE
 
     @property
     def failed(self) -> QueryFailed | None:
@@ -103,7 +111,9 @@ def read_signals(rule: Rule, outcomes: Mapping[str, Outcome], *, severity: bool 
     for column in columns.values():
         keys.update(column.values)
         keys.update(column.thin)
-    return Readings(columns, keys)
+    idle = frozenset(labels for column in columns.values() for labels in column.idle if labels not in keys)
+    keys.update(idle)
+    return Readings(columns, keys, idle)
 
 
 def wilson_lower(share: float, total: float, confidence: float) -> float:
@@ -132,9 +142,9 @@ def _read_signal(signal: Signal, parts: list[Outcome], by: tuple[str, ...] | Non
     series = [table for table in tables if not isinstance(table, QueryFailed)]
     match signal:
         case Instant():
-            return Column(values=series[0])
+            return Column(values=series[0], idle=_list_undefined(parts[0], by))
         case Ratio():
-            return _divide(signal, series[0], series[1])
+            return _divide(signal, series[0], series[1], _list_undefined(parts[1], by))
         case _:
             assert_never(signal)
 
@@ -159,10 +169,17 @@ def _project(outcome: Samples | NoData, by: tuple[str, ...] | None) -> Values | 
     return projected
 
 
-def _divide(signal: Ratio, numerator: Values, denominator: Values) -> Column:
+def _list_undefined(outcome: Outcome, by: tuple[str, ...] | None) -> AbstractSet[Labels]:
+    if isinstance(outcome, QueryFailed) or not outcome.undefined:
+        return _NONE
+    return outcome.undefined if by is None else frozenset(project_labels(labels, by) for labels in outcome.undefined)
+
+
+def _divide(signal: Ratio, numerator: Values, denominator: Values, undefined: AbstractSet[Labels]) -> Column:
     """A missing numerator beside a present denominator is 0; a missing or zero denominator is no data."""
     values: dict[Labels, float] = {}
     thin: set[Labels] = set()
+    idle = set(undefined)
     lower: dict[Labels, float] = {}
     least = signal.min_total or 0.0
     z = None if signal.confidence is None else NormalDist().inv_cdf(signal.confidence)
@@ -174,7 +191,9 @@ def _divide(signal: Ratio, numerator: Values, denominator: Values) -> Column:
             values[labels] = share
             if z is not None:
                 lower[labels] = _wilson_lower(share, total, z)
-    return Column(values, None if z is None else lower, thin)
+        else:
+            idle.add(labels)
+    return Column(values, None if z is None else lower, thin, idle)
 
 
 def _wilson_lower(share: float, total: float, z: float) -> float:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from itertools import compress
 from math import isfinite
+from operator import not_
 from typing import TypeVar
 
 import msgspec
@@ -234,9 +235,9 @@ def _make_samples(labels: list[Labels], values: list[float]) -> Outcome:
     finite = list(map(isfinite, values))
     if all(finite):
         return Samples(series)
+    undefined = frozenset(compress(labels, map(not_, finite)))
     series = dict(compress(series.items(), finite))
-    dropped = len(labels) - len(series)
-    return Samples(series, dropped) if series else NoData(dropped)
+    return Samples(series, len(undefined), undefined) if series else NoData(len(undefined), undefined)
 
 
 def _find_duplicate(labels: list[Labels]) -> Labels:
