@@ -3,11 +3,14 @@
 Called inside the store's transaction when a transition or an incident's timer is due. The shell commits what it returns; the
 channels deliver the notices. An alert that fires opens an incident or joins the open one of its service; an incident has recovered
 when every joined alert has; a resolved incident is watched, and an alert that fires again within the watch is a relapse.
+
+Transitions are applied to the alerts first; then each incident they touched is settled once. So the order in which alerts of one
+batch arrive changes neither severity nor who is paged, and a thousand alerts of one service cost one look at their incident.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from detector.domain.alert import Change, EndReason, Transition
@@ -15,31 +18,31 @@ from detector.domain.blind import BLIND_RULE
 from detector.domain.catalogue import Catalogue
 from detector.domain.incident import (
     BLIND_ID,
+    FIXED_IDS,
     Book,
     Decision,
     Incident,
     JoinedAlert,
-    NoticeKind,
-    Page,
     Status,
+    name_alert,
     name_incident,
-    name_key,
 )
 from detector.domain.ledger import Ledger, Paging
+from detector.domain.page import close_pages, open_pages
 from detector.domain.severity import Severity
-
-REPAGE_AFTER_ACKNOWLEDGE_SECONDS = 1800.0
-REPAGE_AFTER_HUMAN_RESOLVE_SECONDS = 900.0
+from detector.domain.ticket import describe_breach, describe_recovery
 
 
 def correlate(book: Book, transitions: Sequence[Transition], catalogue: Catalogue, paging: Paging, now: float) -> Decision:
-    """Decide on transitions, in their order, then on the timers that are due at `now`."""
+    """Decide on transitions, then on the timers that are due at `now`."""
     ledger = Ledger(book, catalogue, paging, now)
     for transition in transitions:
         _apply(ledger, transition)
-    for incident in list(ledger.incidents()):
+    _settle_touched(ledger)
+    for incident in ledger.incidents():
         if incident.due is not None and incident.due <= now:
-            _run_timers(ledger, incident)
+            _run_timer(ledger, incident)
+    _settle_touched(ledger)
     return ledger.decide()
 
 
@@ -60,31 +63,36 @@ def _apply(ledger: Ledger, transition: Transition) -> None:
 def _begin(ledger: Ledger, transition: Transition) -> None:
     """An alert fires: it comes back into its incident, joins the open one of its service, or opens its own."""
     alert = _make_alert(transition)
-    known = _find_by_alert(ledger, alert)
-    if known is not None:
-        if known.alerts[alert.key].firing:
+    holding = ledger.find_by_alert(alert.key)
+    if holding:  # the active one before the one still watched, the latest first; closed ones are here only if their id is fixed
+        _begin_again(ledger, max(reversed(holding), key=lambda incident: incident.status.active), alert)
+        return
+    for incident in ledger.find_by_service(alert.service):
+        if incident.status.active and incident.join == transition.join and not {incident.id, transition.rule} & _ALONE:
+            ledger.touch(incident)
+            ledger.say(incident, "joined", f"{alert.rule} joined{describe_breach(alert)}: {alert.summary}")
+            ledger.hold(replace(incident, opened=min(incident.opened, alert.breached)), alert)
             return
-        if known.status.active:
-            ledger.say(known, "fired", f"{alert.rule} fires again: {alert.summary}", at=transition.at)
-            _refresh(ledger, known, replace(known, alerts={**known.alerts, alert.key: alert}))
-        else:
-            _relapse(ledger, known, alert)
-        return
-    open_one = next(
-        (
-            incident
-            for incident in ledger.incidents()
-            if incident.status.active
-            and incident.service == alert.service
-            and incident.join == transition.join
-            and incident.id != BLIND_ID
-        ),
-        None,
-    )
-    if open_one is not None and transition.rule != BLIND_RULE:
-        _join(ledger, open_one, alert)
-        return
     _open(ledger, transition, alert)
+
+
+_ALONE = FIXED_IDS | {BLIND_RULE}
+
+
+def _begin_again(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
+    known = incident.alerts[alert.key]
+    if known.firing or (known.fired, known.breached) == (alert.fired, alert.breached):
+        return  # told twice
+    if not incident.status.active:
+        _relapse(ledger, incident, alert)
+        return
+    ledger.touch(incident)
+    ledger.say(incident, "fired", f"{alert.rule} fires again: {alert.summary}", at=alert.fired)
+    until = _linger(known)
+    if until > ledger.now:
+        held = max(severity for severity, _ in _list_severities(incident, known, ledger.now))
+        alert = replace(alert, held_severity=held, held_until=max(until, known.held_until or until))
+    ledger.hold(incident, alert)
 
 
 def _make_alert(transition: Transition) -> JoinedAlert:
@@ -124,33 +132,26 @@ def _open(ledger: Ledger, transition: Transition, alert: JoinedAlert) -> None:
         opened=alert.breached,
         detected=transition.at,
         summary=alert.summary,
-        alerts={alert.key: alert},
         join=transition.join,
         watch_seconds=transition.watch_seconds,
         rule_labels=transition.rule_labels,
         links=transition.links,
     )
-    ledger.say(incident, "breach", f"first breach seen by {alert.rule}{_describe_breach(alert)}", at=alert.breached)
+    ledger.touch(incident, anew=True)
+    ledger.say(incident, "breach", f"first breach seen by {alert.rule}{describe_breach(alert)}", at=alert.breached)
     ledger.say(incident, "opened", f"opened as {alert.severity.value}: {alert.summary}")
-    _page(ledger, None, incident)
-
-
-def _join(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
-    ledger.say(incident, "joined", f"{alert.rule} joined{_describe_breach(alert)}: {alert.summary}")
-    joined = replace(incident, alerts={**incident.alerts, alert.key: alert}, opened=min(incident.opened, alert.breached))
-    _refresh(ledger, incident, joined)
+    ledger.hold(incident, alert)
 
 
 def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
     """The same incident, its next episode, new keys: a trigger after a resolve would open another alert anyway."""
+    if incident.status is Status.CLOSED:  # of a fixed id: another event of the same kind
+        incident = replace(incident, opened=alert.breached, detected=ledger.now, summary=alert.summary, root_cause="")
     again = replace(
         incident,
         episode=incident.episode + 1,
         status=Status.OPEN,
         severity=alert.severity,
-        peak_severity=max(incident.peak_severity, alert.severity),
-        alerts={**incident.alerts, alert.key: alert},
-        opened=alert.breached if incident.status is Status.CLOSED else incident.opened,
         acknowledged=None,
         acknowledged_by="",
         resolved=None,
@@ -159,28 +160,22 @@ def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
         relapses=(*incident.relapses, ledger.now),
         due=None,
     )
-    ledger.say(again, "relapse", f"relapse, episode {again.episode}: {alert.summary}{_describe_breach(alert)}")
-    _page(ledger, None, again, NoticeKind.RELAPSE)
+    ledger.touch(again, anew=True)
+    ledger.say(again, "relapse", f"relapse, episode {again.episode}: {alert.summary}{describe_breach(alert)}")
+    ledger.hold(again, alert)
 
 
 def _end(ledger: Ledger, transition: Transition) -> None:
-    key = replace(_make_alert(transition), absent=transition.change is Change.PRESENT).key
-    for incident in list(ledger.incidents()):
-        alert = incident.alerts.get(key)
-        if alert is None or not alert.firing:
-            continue
+    for incident, alert in _find_firing(ledger, transition):
         signals = alert.signals if alert.absent else transition.state.signals or alert.signals
-        ended = replace(alert, ended=transition.at, ended_reason=transition.reason, signals=signals)
-        ledger.say(incident, "ended", f"{alert.rule} ended ({transition.reason}){_describe_recovery(ended)}", at=transition.at)
-        _refresh(ledger, incident, replace(incident, alerts={**incident.alerts, key: ended}), transition.reason)
+        ended = replace(alert, ended=transition.at, ended_reason=transition.reason, signals=signals, unknown="")
+        ledger.touch(incident)
+        ledger.say(incident, "ended", f"{alert.rule} ended ({transition.reason}){describe_recovery(ended)}", at=transition.at)
+        ledger.hold(incident, ended)
 
 
 def _change_severity(ledger: Ledger, transition: Transition) -> None:
-    key = _make_alert(transition).key
-    for incident in list(ledger.incidents()):
-        alert = incident.alerts.get(key)
-        if alert is None or not alert.firing:
-            continue
+    for incident, alert in _find_firing(ledger, transition):
         state = transition.state
         changed = replace(
             alert,
@@ -190,149 +185,100 @@ def _change_severity(ledger: Ledger, transition: Transition) -> None:
             signal=state.signal,
             threshold=state.threshold,
         )
-        _refresh(ledger, incident, replace(incident, alerts={**incident.alerts, key: changed}))
+        ledger.touch(incident)
+        ledger.hold(incident, changed)
 
 
 def _note_unknown(ledger: Ledger, transition: Transition) -> None:
-    key = _make_alert(transition).key
-    for incident in ledger.incidents():
-        alert = incident.alerts.get(key)
-        if alert is not None and alert.firing:
-            known = transition.change is Change.KNOWN
-            ledger.say(
-                incident,
-                transition.change.value,
-                f"{alert.rule} can be judged again"
-                if known
-                else f"{alert.rule} cannot be judged ({transition.reason}); state kept",
-                at=transition.at,
-            )
+    why = "" if transition.change is Change.KNOWN else transition.reason
+    for incident, alert in _find_firing(ledger, transition):
+        if bool(alert.unknown) == bool(why):
+            continue
+        text = f"cannot be judged ({why}); state kept" if why else "can be judged again"
+        ledger.say(incident, transition.change.value, f"{alert.rule} {text}", at=transition.at)
+        ledger.hold(incident, replace(alert, unknown=why))
 
 
-def _refresh(ledger: Ledger, before: Incident, after: Incident, reason: str = "") -> None:
-    """Recompute what follows from the alerts: services, rules, severity, the end, the timers, the pages."""
-    alerts = after.alerts.values()
-    counting = [alert for alert in alerts if _counts(alert, ledger.now)]
-    severity = max((alert.severity for alert in counting), default=before.severity)
-    after = replace(
-        after,
-        services=tuple(dict.fromkeys([after.service, *(alert.service for alert in alerts)])),
-        rules=tuple(dict.fromkeys(alert.rule for alert in alerts)),
-        severity=severity,
-        peak_severity=max(after.peak_severity, severity),
-        due=min((end for alert in alerts if (end := _lingers_until(alert)) is not None and end > ledger.now), default=None),
+def _find_firing(ledger: Ledger, transition: Transition) -> Iterator[tuple[Incident, JoinedAlert]]:
+    """The alert that the transition tells of, in every incident where it fires."""
+    absent = transition.change in {Change.ABSENT, Change.PRESENT}
+    key = name_alert(transition.rule, transition.labels, absent=absent)
+    for incident in ledger.find_by_alert(key):
+        if incident.alerts[key].firing:
+            yield incident, incident.alerts[key]
+
+
+def _settle_touched(ledger: Ledger) -> None:
+    for before, incident in ledger.take_touched():
+        if incident.status.active:
+            _settle(ledger, before, incident)
+
+
+def _settle(ledger: Ledger, before: Incident | None, incident: Incident) -> None:
+    """Work out what follows from the alerts: services, rules, severity, the timer, the pages, the end."""
+    alerts = incident.alerts.values()
+    counting = [pair for alert in alerts for pair in _list_severities(incident, alert, ledger.now)]
+    severity = max((severity for severity, _ in counting), default=incident.severity)
+    settled = ledger.put(
+        replace(
+            incident,
+            services=tuple(dict.fromkeys([incident.service, *(alert.service for alert in alerts)])),
+            rules=tuple(dict.fromkeys(alert.rule for alert in alerts)),
+            severity=severity,
+            peak_severity=max(incident.peak_severity, severity),
+            due=min((until for _, until in counting if until is not None), default=None),
+        )
     )
-    if severity != before.severity:
-        ledger.say(after, "severity", f"severity {before.severity.value} -> {severity.value}")
-    if after.status.active and not any(alert.firing for alert in alerts):
-        _resolve(ledger, after, reason or EndReason.RECOVERED.value)
-    elif after.status.active:
-        _page(ledger, before, after)
+    if severity != incident.severity:
+        ledger.say(settled, "severity", f"severity {incident.severity.value} -> {severity.value}")
+    firing = any(alert.firing for alert in alerts)
+    if firing or before is None:  # what begins and ends in one batch has begun: its channels hear of both
+        settled = open_pages(ledger, before, settled)
+    if not firing:
+        _resolve(ledger, settled)
+
+
+def _list_severities(incident: Incident, alert: JoinedAlert, now: float) -> list[tuple[Severity, float | None]]:
+    """Severities that count for the incident through this alert, and until when (None: while it fires).
+
+    An ended alert still counts for `demote_after`, so that severity never falls early; not into a later episode.
+    """
+    if alert.firing:
+        counting: list[tuple[Severity, float | None]] = [(alert.severity, None)]
+    elif not incident.relapses or (alert.ended or 0.0) > incident.relapses[-1]:
+        counting = [(alert.severity, _linger(alert))]
     else:
-        ledger.put(replace(after, due=before.due))
+        return []
+    if alert.held_severity is not None:
+        counting.append((alert.held_severity, alert.held_until))
+    return [(severity, until) for severity, until in counting if until is None or now < until]
 
 
-def _counts(alert: JoinedAlert, now: float) -> bool:
-    """An ended alert still counts for `demote_after`, so that severity never falls early."""
-    until = _lingers_until(alert)
-    return until is None or now < until
+def _linger(alert: JoinedAlert) -> float:
+    return (alert.ended or 0.0) + alert.demote_after_seconds
 
 
-def _lingers_until(alert: JoinedAlert) -> float | None:
-    return None if alert.ended is None else alert.ended + alert.demote_after_seconds
-
-
-def _resolve(ledger: Ledger, incident: Incident, reason: str) -> None:
+def _resolve(ledger: Ledger, incident: Incident) -> None:
+    last = max(incident.alerts.values(), key=lambda alert: (alert.ended or 0.0, alert.ended_reason == EndReason.RECOVERED.value))
+    reason = last.ended_reason or EndReason.RECOVERED.value
     resolved = replace(
         incident, status=Status.RESOLVED, resolved=ledger.now, end_reason=reason, due=ledger.now + incident.watch_seconds
     )
-    ledger.say(resolved, "resolved", f"resolved ({reason}){_describe_end(resolved)}")
+    texts = [describe_recovery(alert) for alert in incident.alerts.values() if not alert.absent]
+    ledger.say(resolved, "resolved", f"resolved ({reason}){next(filter(None, texts), '')}")
     close_pages(ledger, resolved)
 
 
-def close_pages(ledger: Ledger, incident: Incident) -> Incident:
-    """Queue a resolve for every key that was opened and not yet closed."""
-    incident = ledger.put(incident)
-    for page in incident.pages:
-        if not page.closed:
-            incident = ledger.page(incident, NoticeKind.RESOLVE, replace(page, closed=True))
-    return incident
-
-
-def _page(ledger: Ledger, before: Incident | None, incident: Incident, kind: NoticeKind = NoticeKind.TRIGGER) -> None:
-    """Queue the triggers that the incident's severity and services ask for."""
-    incident = ledger.put(incident)
-    if not ledger.paging.pagerduty or incident.severity < ledger.paging.page_from:
-        return
-    risen = before is not None and incident.severity > before.severity
-    crossed = risen and before is not None and before.severity <= Severity.MEDIUM and incident.severity >= Severity.HIGH
-    asleep = (
-        before is not None
-        and len(incident.alerts) > len(before.alerts)
-        and incident.acknowledged is not None
-        and ledger.now - incident.acknowledged > REPAGE_AFTER_ACKNOWLEDGE_SECONDS
-    )
-    for route in _list_routes(ledger, incident):
-        open_pages = [page for page in incident.pages if page.route == route and not page.closed]
-        number = 1 + sum(
-            page.route == route and page.key.startswith(f"{incident.id}:{incident.episode}:") for page in incident.pages
-        )
-        fresh = Page(route, name_key(incident.id, incident.episode, route, number), ledger.now, incident.severity)
-        if not open_pages:
-            incident = ledger.page(incident, kind, fresh)
-        elif (crossed and ledger.paging.on_rise_new_key) or asleep:
-            incident = ledger.page(incident, NoticeKind.RISE, fresh)
-        elif risen:
-            incident = ledger.page(incident, NoticeKind.RISE, replace(open_pages[-1], severity=incident.severity))
-
-
-def _list_routes(ledger: Ledger, incident: Incident) -> list[str]:
-    """Routing key names of the services whose alerts fire, the incident's own first."""
-    services = [incident.service, *(alert.service for alert in incident.alerts.values() if alert.firing)]
-    return list(dict.fromkeys(ledger.catalogue.find(service).pagerduty for service in services))
-
-
-def _run_timers(ledger: Ledger, incident: Incident) -> None:
-    firing = any(alert.firing for alert in incident.alerts.values())
+def _run_timer(ledger: Ledger, incident: Incident) -> None:
+    firing = [alert for alert in incident.alerts.values() if alert.firing]
     if incident.status.active:
-        _refresh(ledger, incident, incident)
+        ledger.touch(incident)
     elif firing and incident.status is Status.RESOLVED:
-        lead = max((alert for alert in incident.alerts.values() if alert.firing), key=lambda alert: alert.severity)
         ledger.say(incident, "still firing", "resolved by hand, and still firing after 15 min")
-        _relapse(ledger, incident, lead)
+        _relapse(ledger, incident, max(firing, key=lambda alert: alert.severity))
     elif incident.resolved is not None and ledger.now < incident.resolved + incident.watch_seconds:
         ledger.put(replace(incident, due=incident.resolved + incident.watch_seconds))
     else:
         closed = replace(incident, status=Status.CLOSED, closed=ledger.now, due=None)
         ledger.say(closed, "closed", "closed: the watch passed without a relapse")
         ledger.put(closed)
-
-
-def _find_by_alert(ledger: Ledger, alert: JoinedAlert) -> Incident | None:
-    """The incident that holds the alert: the active one before the one still watched, the latest first.
-
-    The book holds closed incidents only where their id is fixed: those come back as their next episode.
-    """
-    holding = [incident for incident in ledger.incidents() if alert.key in incident.alerts]
-    return max(holding, key=lambda incident: (incident.status.active, incident.detected, incident.id), default=None)
-
-
-def _describe_breach(alert: JoinedAlert) -> str:
-    track = alert.signals.get(alert.signal or "")
-    if track is None or track.value is None:
-        return ""
-    bound = "" if alert.threshold is None else f", threshold {alert.threshold:g}"
-    return f" ({alert.signal} {track.value:.6g}{bound})"
-
-
-def _describe_recovery(alert: JoinedAlert) -> str:
-    track = alert.signals.get(alert.signal or "")
-    if track is None or track.at_recovery is None:
-        return ""
-    peak = "" if track.peak is None else f", peak {track.peak:.6g}"
-    return f" ({alert.signal} {track.at_recovery:.6g} at recovery{peak})"
-
-
-def _describe_end(incident: Incident) -> str:
-    texts = [_describe_recovery(alert) for alert in incident.alerts.values() if not alert.absent]
-    return next((text for text in texts if text), "")

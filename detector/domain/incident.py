@@ -52,7 +52,10 @@ class NoticeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JoinedAlert:
-    """One alert inside an incident; `ended` None: it still fires; `absent` marks the "no data" alert of a core service."""
+    """One alert inside an incident; `ended` None: it still fires; `absent` marks the "no data" alert of a core service.
+
+    `unknown`: why it cannot be judged now. `held_severity` counts until `held_until`: it ended as that, and fires again as less.
+    """
 
     rule: str
     labels: Labels
@@ -71,11 +74,14 @@ class JoinedAlert:
     signals: Mapping[str, SignalTrack] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     demote_after_seconds: float = 300.0
+    unknown: str = ""
+    held_severity: Severity | None = None
+    held_until: float | None = None
 
     @property
     def key(self) -> str:
         """Identity inside the incident."""
-        return digest_labels(f"{self.rule}{'!absent' if self.absent else ''}", self.labels)
+        return name_alert(self.rule, self.labels, absent=self.absent)
 
     @property
     def firing(self) -> bool:
@@ -85,13 +91,17 @@ class JoinedAlert:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One key that a trigger was queued for: `<incident>:<episode>:<route>[:<n>]`. `closed` when its resolve was queued."""
+    """One key that a trigger was queued for: `<incident>:<episode>:<route>[:<n>]`. `closed` when its resolve was queued.
+
+    `acknowledged`: when an acknowledgement was queued for it; a key opened after that has its own.
+    """
 
     route: str
     key: str
     opened: float
     severity: Severity
     closed: bool = False
+    acknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +192,11 @@ class Decision:
     def empty(self) -> bool:
         """Whether there is nothing to write."""
         return not (self.incidents or self.events or self.notices)
+
+
+def name_alert(rule: str, labels: Labels, *, absent: bool = False) -> str:
+    """Identity of an alert inside an incident."""
+    return digest_labels(f"{rule}{'!absent' if absent else ''}", labels)
 
 
 def name_incident(rule: str, labels: Labels, breached: float) -> str:

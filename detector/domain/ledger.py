@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from detector.domain.catalogue import Catalogue
-from detector.domain.incident import PAGERDUTY, Book, Decision, Event, Incident, Notice, NoticeKind, Page, name_notice
+from detector.domain.incident import PAGERDUTY, Book, Decision, Event, Incident, JoinedAlert, Notice, NoticeKind, Page, name_notice
 from detector.domain.severity import Severity
 from detector.domain.ticket import list_facts
 
@@ -30,6 +30,17 @@ class Paging:
     pagerduty: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Queued:
+    """A notice to be: it belongs to the episode in which it was queued."""
+
+    kind: NoticeKind
+    incident: str
+    episode: int
+    page: Page
+    sequence: int
+
+
 @dataclass(slots=True)
 class Ledger:
     """The book being changed. `now` is the moment of the decision."""
@@ -40,21 +51,61 @@ class Ledger:
     now: float
     _changed: dict[str, Incident] = field(default_factory=dict)
     _events: list[Event] = field(default_factory=list)
-    _queued: list[tuple[NoticeKind, str, Page, int]] = field(default_factory=list)
+    _queued: list[_Queued] = field(default_factory=list)
+    _touched: dict[str, Incident | None] = field(default_factory=dict)
+    _by_alert: dict[str, list[str]] = field(default_factory=dict)
+    _by_service: dict[str, list[str]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Index the book: a storm brings thousands of transitions, and each looks for its incident."""
+        for incident in self.book.incidents.values():
+            self._by_service.setdefault(incident.service, []).append(incident.id)
+            for key in incident.alerts:
+                self._by_alert.setdefault(key, []).append(incident.id)
 
     def find(self, incident: str) -> Incident | None:
         """The incident as it stands in this decision."""
         return self._changed.get(incident) or self.book.incidents.get(incident)
 
-    def incidents(self) -> Iterator[Incident]:
-        """Every incident that is not closed, as it stands in this decision, oldest first."""
-        merged = {**self.book.incidents, **self._changed}
-        return iter(sorted(merged.values(), key=lambda incident: (incident.detected, incident.id)))
+    def incidents(self) -> list[Incident]:
+        """Every incident of the book as it stands in this decision, oldest first."""
+        return _sort_by_age({**self.book.incidents, **self._changed}.values())
+
+    def find_by_alert(self, key: str) -> list[Incident]:
+        """The incidents that hold the alert, oldest first."""
+        return _sort_by_age(incident for name in self._by_alert.get(key, ()) if (incident := self.find(name)))
+
+    def find_by_service(self, service: str) -> list[Incident]:
+        """The incidents about the service, oldest first."""
+        return _sort_by_age(incident for name in self._by_service.get(service, ()) if (incident := self.find(name)))
 
     def put(self, incident: Incident) -> Incident:
         """Keep a changed incident."""
+        if self.find(incident.id) is None:
+            self._by_service.setdefault(incident.service, []).append(incident.id)
         self._changed[incident.id] = incident
         return incident
+
+    def hold(self, incident: Incident, alert: JoinedAlert) -> Incident:
+        """Keep the incident with the alert in it as given."""
+        if alert.key not in incident.alerts or self.find(incident.id) is None:
+            self._by_alert.setdefault(alert.key, []).append(incident.id)
+        return self.put(replace(incident, alerts={**incident.alerts, alert.key: alert}))
+
+    def touch(self, incident: Incident, *, anew: bool = False) -> None:
+        """Note that an incident is to be settled once all transitions are applied. Call before changing it.
+
+        `anew`: it begins or comes back, so that nothing it was before counts.
+        """
+        if anew:
+            self._touched[incident.id] = None
+        else:
+            self._touched.setdefault(incident.id, incident)
+
+    def take_touched(self) -> list[tuple[Incident | None, Incident]]:
+        """Touched incidents as they were and as they stand, in the order they were touched; none is touched after that."""
+        touched, self._touched = self._touched, {}
+        return [(before, after) for name, before in touched.items() if (after := self.find(name))]
 
     def say(self, incident: Incident, kind: str, message: str, *, actor: str = DETECTOR, at: float | None = None) -> None:
         """Add a line to the incident's timeline."""
@@ -67,7 +118,7 @@ class Ledger:
         if page.key not in keys:
             pages = (*pages, page)
         incident = replace(incident, pages=pages, sequence=incident.sequence + 1)
-        self._queued.append((kind, incident.id, page, incident.sequence))
+        self._queued.append(_Queued(kind, incident.id, incident.episode, page, incident.sequence))
         return self.put(incident)
 
     def decide(self) -> Decision:
@@ -79,21 +130,27 @@ class Ledger:
         }
         facts: dict[str, Mapping[str, Any]] = {}
         notices = []
-        for kind, identity, page, sequence in self._queued:
-            incident = changed[identity]
-            values = facts.setdefault(identity, list_facts(incident, self.catalogue, self.paging.external_url))
+        for queued in self._queued:
+            incident, kind, route = changed[queued.incident], queued.kind, queued.page.route
+            values = facts.get(incident.id)
+            if values is None:
+                values = facts[incident.id] = list_facts(incident, self.catalogue, self.paging.external_url)
             notices.append(
                 Notice(
-                    id=name_notice(incident.id, incident.episode, sequence, kind, PAGERDUTY, page.route),
+                    id=name_notice(incident.id, queued.episode, queued.sequence, kind, PAGERDUTY, route),
                     incident=incident.id,
-                    episode=incident.episode,
+                    episode=queued.episode,
                     kind=kind,
                     channel=PAGERDUTY,
-                    route=page.route,
-                    key=page.key,
+                    route=route,
+                    key=queued.page.key,
                     severity=incident.severity,
                     at=self.now,
                     values=values,
                 )
             )
         return Decision(tuple(changed.values()), tuple(self._events), tuple(notices))
+
+
+def _sort_by_age(incidents: Iterable[Incident]) -> list[Incident]:
+    return sorted(incidents, key=lambda incident: (incident.detected, incident.id))

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 from detector.domain.alert import EndReason
 from detector.domain.catalogue import Catalogue
-from detector.domain.correlate import REPAGE_AFTER_HUMAN_RESOLVE_SECONDS, close_pages
-from detector.domain.incident import Book, Decision, Incident, NoticeKind, Status
+from detector.domain.incident import Book, Decision, Incident, Status
 from detector.domain.ledger import Ledger, Paging
+from detector.domain.page import acknowledge_pages, close_pages
 
 MAXIMUM_TEXT = 4000
+REPAGE_AFTER_HUMAN_RESOLVE_SECONDS = 900.0
 
 
 class ResponseError(ValueError):
@@ -18,19 +19,18 @@ class ResponseError(ValueError):
 
 
 def acknowledge(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, by: str, now: float) -> Decision:
-    """Somebody has it. Acknowledging twice changes nothing; a resolved incident cannot be acknowledged."""
+    """Somebody has it. Once more acknowledges the keys that were opened since; a resolved incident cannot be acknowledged."""
     ledger = Ledger(book, catalogue, paging, now)
     incident = _find(ledger, incident_id)
-    if incident.status is Status.ACKNOWLEDGED:
+    if incident.status is Status.ACKNOWLEDGED and all(page.closed or page.acknowledged for page in incident.pages):
         return Decision()
-    if incident.status is not Status.OPEN:
+    if not incident.status.active:
         msg = f"incident {incident.id} is {incident.status.value}; only an open incident can be acknowledged"
         raise ResponseError(msg)
-    incident = ledger.put(replace(incident, status=Status.ACKNOWLEDGED, acknowledged=now, acknowledged_by=by))
+    if incident.status is Status.OPEN:
+        incident = ledger.put(replace(incident, status=Status.ACKNOWLEDGED, acknowledged=now, acknowledged_by=by))
     ledger.say(incident, "acknowledged", "acknowledged", actor=by)
-    for page in incident.pages:
-        if not page.closed:
-            incident = ledger.page(incident, NoticeKind.ACKNOWLEDGE, page)
+    acknowledge_pages(ledger, incident)
     return ledger.decide()
 
 

@@ -104,3 +104,21 @@ def _describe_alert(alert: JoinedAlert) -> Mapping[str, Any]:
         "value_at_recovery": track.at_recovery,
         "summary": alert.summary,
     }
+
+
+def describe_breach(alert: JoinedAlert) -> str:
+    """The value that breached beside its threshold, in brackets; nothing where it cannot be said."""
+    track = alert.signals.get(alert.signal or "")
+    if track is None or track.value is None:
+        return ""
+    bound = "" if alert.threshold is None else f", threshold {alert.threshold:g}"
+    return f" ({alert.signal} {track.value:.6g}{bound})"
+
+
+def describe_recovery(alert: JoinedAlert) -> str:
+    """The value at recovery beside the peak, in brackets; nothing where it cannot be said."""
+    track = alert.signals.get(alert.signal or "")
+    if track is None or track.at_recovery is None:
+        return ""
+    peak = "" if track.peak is None else f", peak {track.peak:.6g}"
+    return f" ({alert.signal} {track.at_recovery:.6g} at recovery{peak})"
