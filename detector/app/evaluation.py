@@ -125,8 +125,8 @@ class Evaluator:
         return readings
 
     async def _ask(self, rule: Rule, queries: tuple[str, ...], at: float) -> dict[str, Outcome]:
-        deadline_seconds = min(rule.every_seconds, self._query_timeout_seconds)
-        return await self._cache.ask_all(queries, at - rule.offset_seconds, deadline_seconds)
+        # Not cut at `every`: a Prometheus slower than that still answers, and the slots it takes are skipped and counted.
+        return await self._cache.ask_all(queries, at - rule.offset_seconds, self._query_timeout_seconds)
 
     async def _settle(self, track: Track, found: _Found) -> None:
         """Commit where something happened, then make it the present; else the checkpoint writes it."""

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 
 from detector.domain.alert import Transition
 from detector.domain.catalogue import Catalogue
-from detector.domain.incident import BLIND_ID, STORE_DOWN_ID, Book, Decision, Status
+from detector.domain.incident import FIXED_IDS, Book, Decision, Status
 from detector.ports.error import TemporaryError
 from detector.ports.store import AlertRecord
-
-_FIXED_IDS = frozenset({BLIND_ID, STORE_DOWN_ID})
 
 
 def keep_memory() -> None:
@@ -25,7 +23,7 @@ def fold_book(book: Book, decision: Decision) -> Book:
         return book
     incidents = dict(book.incidents)
     for incident in decision.incidents:
-        if incident.status is Status.CLOSED and incident.id not in _FIXED_IDS:
+        if incident.status is Status.CLOSED and incident.id not in FIXED_IDS:
             incidents.pop(incident.id, None)
         else:
             incidents[incident.id] = incident

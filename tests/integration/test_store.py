@@ -11,7 +11,7 @@ import pytest
 
 from detector.adapters.store import create_store
 from detector.domain.alert import RuleProgress
-from detector.domain.incident import Book, Decision, NoticeKind, Status
+from detector.domain.incident import BLIND_ID, Book, Decision, NoticeKind, Status
 from detector.domain.severity import Severity
 from detector.ports.error import PermanentError
 from detector.ports.store import AlertRecord, Backlog, Committed, Delivery, DeliveryState, IncidentFilter, Memory, Store
@@ -484,3 +484,10 @@ async def test_close_twice_and_ask_afterwards(store: Store) -> None:
     with pytest.raises(PermanentError, match="not open"):
         await store.load()
     assert not await store.healthy()
+
+
+async def test_a_closed_incident_of_a_fixed_id_stays_in_the_book(store: Store) -> None:
+    """The blind incident comes back as its next episode; a fresh one would repeat notice ids that are taken."""
+    blind = replace(make_incident(7, status=Status.CLOSED, closed=1500.0), id=BLIND_ID)
+    await store.commit([], decide(blind, make_incident(8, status=Status.CLOSED, closed=1500.0)), NOW)
+    assert set((await store.load()).incidents) == {BLIND_ID}

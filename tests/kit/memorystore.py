@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from detector.adapters.store.listing import read_cursor, write_cursor
 from detector.domain.alert import AlertState, RuleProgress
-from detector.domain.incident import Book, Event, Incident, Notice, NoticeKind, Status
+from detector.domain.incident import FIXED_IDS, Book, Event, Incident, Notice, NoticeKind, Status
 from detector.domain.label import Labels
 from detector.domain.severity import Severity
 from detector.ports.error import OutsideError, PermanentError
@@ -226,7 +226,7 @@ class MemoryStore:
 
     def _read_book(self) -> Book:
         items = self.disk.incidents.items()
-        return Book({identity: incident for identity, incident in items if incident.status is not Status.CLOSED})
+        return Book({identity: incident for identity, incident in items if incident.status is not Status.CLOSED or identity in FIXED_IDS})
 
     def _write_alerts(self, records: Sequence[AlertRecord]) -> None:
         for record in records:

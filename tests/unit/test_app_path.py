@@ -313,9 +313,6 @@ async def test_every_trigger_is_followed_by_its_resolve(script: list[tuple[Outco
         assert all(t.reason == "recovered" for t in ended)
 
 
-@pytest.mark.xfail(
-    reason="the store's book lacks closed incidents of fixed ids, which correlate counts on: the same notice id again"
-)
 async def test_blind_twice_pages_twice() -> None:
     """The blind incident has a fixed id; the second time is its next episode, with a key of its own."""
     async with Stage([make_rule("a", "q")]) as stage:

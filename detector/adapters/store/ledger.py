@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import Row, Select, or_, select
 
 from detector.adapters.store import codec
 from detector.adapters.store.schema import alert, book, event, incident, outbox, progress
 from detector.adapters.store.statement import CHUNK, add_rows, delete_rows, replace_rows, write_rows
-from detector.domain.incident import Book, Event, Incident, Notice, Status
+from detector.domain.incident import FIXED_IDS, Book, Event, Incident, Notice, Status
 from detector.domain.label import Labels, digest_labels, digest_parts
 from detector.ports.store import AlertRecord, DeliveryState, Memory
 
@@ -63,8 +63,9 @@ async def lock_book(connection: AsyncConnection) -> None:
 
 
 async def read_book(connection: AsyncConnection, unreadable: Unreadable) -> Book:
-    """Every incident that is not closed."""
-    query = select(incident.c.id, incident.c.document).where(incident.c.status != Status.CLOSED.value).order_by(incident.c.id)
+    """Every incident that is not closed, and those of a fixed id even then: they come back as their next episode."""
+    wanted = or_(incident.c.status != Status.CLOSED.value, incident.c.id.in_(sorted(FIXED_IDS)))
+    query = select(incident.c.id, incident.c.document).where(wanted).order_by(incident.c.id)
     incidents = await _read(connection, query, codec.decode_incident, unreadable)
     return Book({found.id: found for _, found in incidents})
 
