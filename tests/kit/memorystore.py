@@ -225,8 +225,8 @@ class MemoryStore:
             raise self.disk.failure
 
     def _read_book(self) -> Book:
-        items = self.disk.incidents.items()
-        return Book({identity: incident for identity, incident in items if incident.status is not Status.CLOSED or identity in FIXED_IDS})
+        known = self.disk.incidents.values()
+        return Book({found.id: found for found in known if found.status is not Status.CLOSED or found.id in FIXED_IDS})
 
     def _write_alerts(self, records: Sequence[AlertRecord]) -> None:
         for record in records:
