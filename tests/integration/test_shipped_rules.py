@@ -293,6 +293,22 @@ def test_baseline_leaves_idle_time_out(replay: Replay) -> None:
     assert fired.state.baselines["p95"] == pytest.approx(0.0975)
 
 
+def test_example_catalogue_is_good_and_not_read(tmp_path: Path) -> None:
+    """Shipped rules name no service; the example, copied to a name that is read, loads without a finding."""
+    assert not RuleDirectory(RULES).load().rules.catalogue.services
+    shutil.copytree(RULES, tmp_path / "rules")
+    shutil.copy(RULES / "catalogue.example", tmp_path / "rules" / "catalogue.yaml")
+    loaded = RuleDirectory(tmp_path / "rules").load().rules
+    assert loaded.catalogue.services["checkout"].core
+    assert loaded.maintenance
+
+
+@pytest.mark.parametrize("path", sorted(RULES.rglob("*.yaml")), ids=lambda path: path.name)
+def test_files_name_their_schema(path: Path) -> None:
+    """Editors complete and check a rule file by its first line; library files name it as they will lie once copied."""
+    assert path.read_text().startswith("# yaml-language-server: $schema=schema.json\n")
+
+
 def test_summaries_are_filled(replay: Replay) -> None:
     """Every template renders in every transition."""
     assert not replay.unfilled
