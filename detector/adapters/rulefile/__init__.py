@@ -9,53 +9,81 @@ the findings.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from detector.adapters.rulefile.discover import SUFFIXES, read_files
 from detector.adapters.rulefile.load import Compilation
+from detector.adapters.rulefile.reader import Query
+from detector.domain.rule import RuleSet
 from detector.ports.rulefile import Finding, Load, RuleFilesError
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+__all__ = ["EVERY_SECONDS", "Examination", "Query", "RuleDirectory"]
 
 EVERY_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """What `detector check` wants to know, whether or not the load is good: all findings, notes, and queries with their places."""
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+    queries: tuple[Query, ...]
+    files: Mapping[str, str]
+    rules: RuleSet
 
 
 class RuleDirectory:
     """The rule files under one directory, or one file; fulfils `ports.rulefile.RuleFiles`.
 
-    `every_seconds` is the settings' default for rules that do not say how often they are evaluated.
+    `every_seconds` is the settings' default for rules that do not say how often they are evaluated. With `others` the files of all
+    of them make one set; their names are then paths as given.
     """
 
-    def __init__(self, root: Path | str, *, every_seconds: float = EVERY_SECONDS) -> None:
-        self.root = Path(root)
+    def __init__(self, root: Path | str, *others: Path | str, every_seconds: float = EVERY_SECONDS) -> None:
+        self.roots = (Path(root), *map(Path, others))
         self.every_seconds = every_seconds
 
     def load(self) -> Load:
         """Read and compile everything; raises RuleFilesError with all findings."""
-        files, findings = read_files(self.root)
-        return self._compile(files, findings)
+        return _accept(self.examine())
 
     def compile(self, files: Mapping[str, str]) -> Load:
         """Compile stored text, as `load` gave it; raises RuleFilesError with all findings."""
-        return self._compile(files, [])
+        return _accept(self._examine(files, []))
 
-    def _compile(self, files: Mapping[str, str], unread: list[Finding]) -> Load:
+    def examine(self) -> Examination:
+        """Read and compile everything; faults are in the answer. Blocks, as the others do."""
+        files: dict[str, str] = {}
+        unread: list[Finding] = []
+        for root in self.roots:
+            texts, findings = read_files(root)
+            unread += findings
+            files |= texts if len(self.roots) == 1 else {_show(root, name): text for name, text in texts.items()}
+        return self._examine(files, unread)
+
+    def _examine(self, files: Mapping[str, str], unread: list[Finding]) -> Examination:
         compilation = Compilation(self.every_seconds)
         for name, text in sorted(files.items()):
-            compilation.add(self._show(name), text)
+            compilation.add(_show(self.roots[0], name) if len(self.roots) == 1 else name, text)
         rules = compilation.finish()
         findings = [*unread, *compilation.findings]
         if not findings and not rules.rules:
-            findings.append(Finding(str(self.root), 1, 1, _explain_empty(len(files))))
-        if findings:
-            raise RuleFilesError(sorted(findings))
-        return Load(rules, dict(files))
+            findings.append(Finding(str(self.roots[0]), 1, 1, _explain_empty(len(files))))
+        return Examination(tuple(sorted(set(findings))), rules.notes, tuple(compilation.queries), dict(files), rules)
 
-    def _show(self, name: str) -> str:
-        alone = name == self.root.name and self.root.name.endswith(SUFFIXES)
-        return str(self.root if alone else self.root / name)
+
+def _accept(examination: Examination) -> Load:
+    if examination.findings:
+        raise RuleFilesError(examination.findings)
+    return Load(examination.rules, examination.files)
+
+
+def _show(root: Path, name: str) -> str:
+    alone = name == root.name and root.name.endswith(SUFFIXES)
+    return str(root if alone else root / name)
 
 
 def _explain_empty(count: int) -> str:

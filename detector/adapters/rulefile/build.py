@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from detector.adapters.condition import BASELINE, FLAGS, OPEN, RESERVED, Scope
 from detector.adapters.rulefile.default import default_ladder, default_recovery, list_aliases
-from detector.adapters.rulefile.node import Table
+from detector.adapters.rulefile.node import Scalar, Table
 from detector.adapters.rulefile.policy import PolicyReader
 from detector.adapters.rulefile.query import WINDOW, check_query
 from detector.adapters.rulefile.reader import IDENTIFIER, Fields, quote, suggest_word
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from detector.domain.rule import Signal
     from detector.domain.severity import Severity
 
+TEMPLATE_NAMES = ("labels", "service", "rule", "severity", "signal", "value", "threshold")
 WINDOW_SECONDS = 300.0
 SEVERITY_WINDOW_SECONDS = 60.0
 
@@ -41,6 +42,10 @@ def build_rule(reader: Reader, fields: Fields, every_seconds: float) -> Rule | N
     policies = PolicyReader(reader, scope)
     policy = policies.build(fields, policies.default_base(opened, ladder, default_recovery(names)))
     by = fields.get("by")
+    if by is not None:
+        known = (*by, *scope.numbers, *TEMPLATE_NAMES)
+        for said in (fields, *fields.get("overrides", ())):
+            _check_templates(reader, said, known)
     overrides = tuple(_build_override(reader, policies, override, policy, by) for override in fields.get("overrides", ()))
     baseline = fields.get("baseline")
     span = BaselineSpan()
@@ -159,6 +164,18 @@ def _build_override(reader: Reader, policies: PolicyReader, fields: Fields, base
             hint = suggest_word(key.text, by) if by else "`by` is empty"
             reader.fault(key.place, f"label `{key.text}` is not in `by`, so no alert has it; {hint}")
     return Override(match, policies.build(fields, base))
+
+
+def _check_templates(reader: Reader, fields: Fields, known: tuple[str, ...]) -> None:
+    """A name that no value will ever have makes the page show the template raw, so it is a fault now."""
+    from detector.adapters.template import TemplateRenderer  # noqa: PLC0415  imported only where a file has a template
+
+    for key in ("summary", "description"):
+        text, node = fields.get(key), fields.node.find(key)
+        if text is None or "{" not in text or not isinstance(node, Scalar):
+            continue
+        for name in sorted(TemplateRenderer().find_names(text) - set(known)):
+            reader.fault_inside(node, text.find(name), f"template: nothing is named `{name}`; {suggest_word(name, known)}")
 
 
 def _refuse_zero(reader: Reader, fields: Fields, keys: Iterable[str]) -> None:

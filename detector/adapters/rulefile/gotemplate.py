@@ -1,8 +1,8 @@
 """Go templates of Prometheus annotations as Jinja2, for the functions in common use; anything else is shown raw.
 
-{{ $labels.instance }}                      {{ labels.instance }}
-{{ $value | humanizePercentage }}           {{ value | humanizePercentage }}
-{{ printf "%.2f" $value }}                  {{ "%.2f" | format(value) }}
+{{ $labels.instance }}                      {{ labels.get("instance", "") }}
+{{ $value | humanizePercentage }}           {{ value | percent }}
+{{ printf "%.2f%%" $value }}                {{ value | round(2) }}%
 """
 
 from __future__ import annotations
@@ -10,30 +10,21 @@ from __future__ import annotations
 import re
 
 _ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
-_OPERAND = re.compile(r"\$labels\.([A-Za-z_][A-Za-z0-9_]*)|\.Labels\.([A-Za-z_][A-Za-z0-9_]*)|(\$value|\.Value)")
-_PRINTF = re.compile(r'printf\s+"((?:[^"\\%]|%%|%[-+0-9.]*[sdfgevq])*)"((?:\s+\S+)*)')
+_OPERAND = re.compile(r"(?:\$labels|\.Labels)\.([A-Za-z_][A-Za-z0-9_]*)|(?:\$value|\.Value)")
+_PRINTF = re.compile(r'printf\s+(?:"([^"\\]*)"|`([^`]*)`)((?:\s+[$.][\w.]+)*)')
 _INDEX = re.compile(r'index\s+\$labels\s+"([^"\\]*)"')
-FILTERS = (
-    "humanize",
-    "humanize1024",
-    "humanizeDuration",
-    "humanizePercentage",
-    "title",
-    "toUpper",
-    "toLower",
-    "query",
-    "safeHtml",
-    "reReplaceAll",
-)
-_KNOWN = {
+_VERB = re.compile(r"%(?:%|[-+0-9]*(?:\.(\d+))?([a-zA-Z]))")
+_FILTERS = {
     "humanize": "humanize",
-    "humanize1024": "humanize1024",
-    "humanizeDuration": "humanize_duration",
-    "humanizePercentage": "humanize_percentage",
+    "humanize1024": "humanize",
+    "humanizeDuration": "duration",
+    "humanizePercentage": "percent",
     "title": "title",
     "toUpper": "upper",
     "toLower": "lower",
 }
+_VERBS = {"f": "{} | round({})", "d": "{} | round | int", "s": "{}", "v": "{} | number", "g": "{} | number", "e": "{} | number"}
+_ROUND_DIGITS = 6  # %f without a precision
 
 
 def translate(text: str) -> str:
@@ -43,57 +34,74 @@ def translate(text: str) -> str:
     pieces: list[str] = []
     end = 0
     for match in _ACTION.finditer(text):
-        expression = _translate_action(match[1])
-        if expression is None:
-            return _raw(text)
-        pieces += [_inert(text[end : match.start()]), "{{ ", expression, " }}"]
+        action = _translate_action(match[1])
+        if action is None:
+            return _inert(text)
+        pieces += [_inert(text[end : match.start()]), action]
         end = match.end()
     return "".join([*pieces, _inert(text[end:])])
 
 
 def _translate_action(action: str) -> str | None:
-    first, *filters = [part.strip() for part in action.split("|")]
-    expression = _translate_operand(first)
-    for name in filters:
+    first, *steps = [part.strip() for part in action.split("|")]
+    if match := _PRINTF.fullmatch(first):
+        return None if steps else _print(match[1] or match[2] or "", match[3].split())
+    expression = _read_operand(first)
+    for number, step in enumerate(steps, 1):
         if expression is None:
             return None
-        if name in _KNOWN:
-            expression = f"{expression} | {_KNOWN[name]}"
-        elif match := _PRINTF.fullmatch(name):
-            expression = None if match[2].strip() else _format(match[1], [expression])
+        if step in _FILTERS:
+            expression = f"{expression} | {_FILTERS[step]}"
+        elif (match := _PRINTF.fullmatch(step)) and not match[3] and number == len(steps):
+            return _fill(match[1] or match[2] or "", [expression])
         else:
             return None
-    return expression
+    return None if expression is None else f"{{{{ {expression} }}}}"
 
 
-def _translate_operand(text: str) -> str | None:
+def _read_operand(text: str) -> str | None:
     if match := _OPERAND.fullmatch(text):
-        return _name(match)
+        return f'labels.get("{match[1]}", "")' if match[1] else "value"
     if match := _INDEX.fullmatch(text):
-        return f'labels["{match[1]}"]'
-    if match := _PRINTF.fullmatch(text):
-        operands = [_OPERAND.fullmatch(word) for word in match[2].split()]
-        return _format(match[1], [_name(operand) for operand in operands if operand]) if all(operands) else None
+        return f'labels.get("{match[1]}", "")'
     name, _, rest = text.partition(" ")
-    if name in _KNOWN and (match := _OPERAND.fullmatch(rest.strip())):
-        return f"{_name(match)} | {_KNOWN[name]}"
-    return None
+    operand = _read_operand(rest.strip()) if name in _FILTERS and rest else None
+    return f"{operand} | {_FILTERS[name]}" if operand else None
 
 
-def _name(match: re.Match[str]) -> str:
-    label = match[1] or match[2]
-    return f"labels.{label}" if label else "value"
+def _print(pattern: str, words: list[str]) -> str | None:
+    operands = [_read_operand(word) for word in words]
+    found = [operand for operand in operands if operand is not None]
+    return _fill(pattern, found) if len(found) == len(words) else None
 
 
-def _format(pattern: str, operands: list[str]) -> str:
-    verbs = re.sub(r"%([-+0-9.]*)[vq]", r"%\1s", pattern)
-    inner = ", ".join(f"({operand})" if "|" in operand else operand for operand in operands)
-    return f'"{verbs}" | format({inner})'
+def _fill(pattern: str, operands: list[str]) -> str | None:
+    """A printf pattern as text with one Jinja2 action a verb; None where verbs and operands do not match."""
+    pieces: list[str] = []
+    end = 0
+    left = list(operands)
+    for match in _VERB.finditer(pattern):
+        pieces.append(_inert(pattern[end : match.start()]))
+        end = match.end()
+        if match[2] is None:
+            pieces.append("%")
+            continue
+        if not left or match[2] not in _VERBS:
+            return None
+        expression = left.pop(0)
+        shown = (
+            expression
+            if match[2] == "v" and expression.startswith("labels")
+            else _VERBS[match[2]].format(expression, match[1] or _ROUND_DIGITS)
+        )
+        pieces.append(f"{{{{ {shown} }}}}")
+    if left:
+        return None
+    return "".join([*pieces, _inert(pattern[end:])])
 
 
 def _inert(text: str) -> str:
-    return _raw(text) if "{%" in text or "{#" in text or "{{" in text else text
-
-
-def _raw(text: str) -> str:
-    return "{% raw %}" + text.replace("{% endraw %}", "") + "{% endraw %}" if text else ""
+    """Text that Jinja2 shows as it is."""
+    if "{" not in text:
+        return text
+    return "{% raw %}" + text.replace("endraw", "end raw") + "{% endraw %}"

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from detector.adapters.condition import Present, Scope
 from detector.adapters.rulefile.gotemplate import translate
-from detector.adapters.rulefile.query import check_query
+from detector.adapters.rulefile.query import check_query, read_threshold
 from detector.adapters.rulefile.reader import Fields
+from detector.domain.condition import Comparison
 from detector.domain.rule import Instant, Policy, Recovery, Rule, Rung
 from detector.domain.severity import Severity
 
@@ -70,7 +71,7 @@ def _build(reader: Reader, group: Fields, fields: Fields, every_seconds: float) 
     recovery = "!open"
     word = labels.get("severity", "").lower()
     policy = Policy(
-        open=Present(query.text),
+        open=Present(query.text, comparisons=_compare(query.text)),
         recover=Recovery(recovery, Scope((SIGNAL,)).split(recovery)),
         severity=(Rung(SEVERITIES.get(word, Severity.MEDIUM), Present("true")),),
         summary=next((translate(annotations[key]) for key in _SUMMARIES if key in annotations), ""),
@@ -91,3 +92,9 @@ def _build(reader: Reader, group: Fields, fields: Fields, every_seconds: float) 
         offset_seconds=group.get("query_offset", 0.0),
         vector=True,
     )
+
+
+def _compare(query: str) -> tuple[Comparison, ...]:
+    """What the value is compared with inside the query, so that a page can say value and threshold."""
+    found = read_threshold(query)
+    return (Comparison(SIGNAL, *found),) if found else ()

@@ -11,7 +11,7 @@ from detector.adapters.rulefile.build import build_rule
 from detector.adapters.rulefile.group import GroupRule, build_group
 from detector.adapters.rulefile.key import FILE, GROUPS_FILE
 from detector.adapters.rulefile.node import NodeError, Place, Table, parse_yaml, plain_value
-from detector.adapters.rulefile.reader import Fields, Reader, quote
+from detector.adapters.rulefile.reader import Fields, Query, Reader, quote
 from detector.adapters.rulefile.service import build_maintenance, build_service
 from detector.domain.catalogue import Catalogue, Service
 from detector.domain.label import digest_parts
@@ -35,6 +35,7 @@ class Compilation:
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     contents: list[str] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
     service_places: dict[str, Location] = field(default_factory=dict)
 
     def add(self, file: str, text: str) -> None:
@@ -50,6 +51,7 @@ class Compilation:
             self._add_root(reader, root)
         self.findings += reader.findings
         self.notes += reader.notes
+        self.queries += reader.queries
 
     def finish(self) -> RuleSet:
         """The set, rules by name, so that files may move."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import promql_parser
 
-from detector.adapters.rulefile.reader import quote, suggest_word
+from detector.adapters.rulefile.reader import Query, quote, suggest_word
 from detector.domain.duration import format_duration
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ _QUOTED = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`""")
 _UNKNOWN_FUNCTION = re.compile(r"unknown function with name '([^']+)'")
 _CULPRIT = re.compile(r"(?:'([^']+)'|: (\S+?)\]?$)")
 _RANGE = {"MatrixSelector": "a range vector", "SubqueryExpr": "a range vector", "StringLiteral": "text"}
+_COMPARISONS = frozenset({">", ">=", "<", "<=", "==", "!="})
 _LONGEST = 20_000
+_DEEPEST = 64
 
 
 def check_query(reader: Reader, scalar: Scalar, window_seconds: float, *, foreign: bool = False) -> None:
@@ -69,41 +71,60 @@ def check_query(reader: Reader, scalar: Scalar, window_seconds: float, *, foreig
     if len(scalar.text) > _LONGEST:
         reader.fault(scalar.place, f"query of {len(scalar.text)} characters; the most is {_LONGEST}")
         return
+    if _find_depth(scalar.text) > _DEEPEST:
+        reader.fault(scalar.place, f"query with more than {_DEEPEST} brackets inside each other")
+        return
     text = scalar.text.replace(WINDOW, format_duration(window_seconds))
     try:
         kind = type(promql_parser.parse(text)).__name__
     except ValueError as error:
-        _report(reader, scalar, str(error), foreign=foreign)
-        return
-    except BaseException as error:  # a panic of the Rust parser is no Exception
-        if not type(error).__module__.startswith("pyo3"):
-            raise
-        reader.note(
-            scalar.place, f"query {quote(scalar.text)} could not be parsed here; `detector check --prometheus URL` tries it"
-        )
+        fault = _read_fault(scalar.text, str(error))
+        if foreign or fault is None:
+            reader.queries.append(Query(reader.locate(scalar.place), text))
+            reader.note(scalar.place, f"PromQL: {error}; a newer server may know it, `detector check --prometheus URL` tries it")
+        else:
+            reader.fault_inside(scalar, *fault)
         return
     if kind in _RANGE:
-        reader.fault(
-            scalar.place, f"query gives {_RANGE[kind]}, not one value a series; wrap it, e.g. rate({quote(scalar.text).strip('`')})"
-        )
+        example = f"; wrap it, e.g. rate({scalar.text})" if kind == "MatrixSelector" else ""
+        reader.fault(scalar.place, f"query gives {_RANGE[kind]}, not one value a series{example}")
+        return
+    reader.queries.append(Query(reader.locate(scalar.place), text))
 
 
-def _report(reader: Reader, scalar: Scalar, error: str, *, foreign: bool) -> None:
-    newer = bool(_NEWER.search(_QUOTED.sub('""', scalar.text)))
+def read_threshold(text: str) -> tuple[str, float] | None:
+    """Operator and number of a query whose whole is `... > number`; else None."""
+    try:
+        tree = promql_parser.parse(text)
+    except ValueError:
+        return None
+    if isinstance(tree, promql_parser.BinaryExpr) and isinstance(tree.rhs, promql_parser.NumberLiteral):
+        operator = str(tree.op)
+        return (operator, float(tree.rhs.val)) if operator in _COMPARISONS else None
+    return None  # with the number on the left a comparison gives that number, not the value
+
+
+def _read_fault(text: str, error: str) -> tuple[int, str] | None:
+    """Offset and message of a sure fault; None where a newer grammar may know the form."""
+    if _NEWER.search(_QUOTED.sub('""', text)):
+        return None
     hint = ""
     if match := _UNKNOWN_FUNCTION.search(error):
         hint = suggest_word(match[1], _FUNCTIONS)
-        newer = newer or not hint.startswith("did you mean")
-        hint = "" if newer else f"; {hint}"
-    if newer or foreign:
-        reader.note(
-            scalar.place,
-            f"PromQL: {error} in {quote(scalar.text)}; a newer server may know it, `detector check --prometheus URL` tries it",
-        )
-        return
+        if not hint.startswith("did you mean"):
+            return None
+        hint = f"; {hint}"
     if error == "invalid promql query":
-        error = f"cannot be parsed: {quote(scalar.text)}"
-    reader.fault_inside(scalar, _find_culprit(scalar.text, error), f"PromQL: {error}{hint}")
+        error = f"cannot be parsed: {quote(text)}"
+    return _find_culprit(text, error), f"PromQL: {error}{hint}"
+
+
+def _find_depth(text: str) -> int:
+    depth = deepest = 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _find_culprit(text: str, error: str) -> int:

@@ -54,14 +54,23 @@ class Fields:
         return key in self.places
 
 
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One query that the files hold, as Prometheus would be asked, and where it stands."""
+
+    location: Location
+    text: str
+
+
 @dataclass(slots=True)
 class Reader:
-    """One file being read; `findings` and `notes` grow."""
+    """One file being read; `findings`, `notes` and `queries` grow."""
 
     file: str
     source: str
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    queries: list[Query] = field(default_factory=list)
     lenient: bool = False
 
     def fault(self, place: Place, message: str) -> None:
@@ -196,15 +205,12 @@ class Reader:
     def _template(self, node: Scalar) -> str | _Absent:
         if "{" not in node.text:
             return node.text
-        from jinja2 import Environment, TemplateSyntaxError  # noqa: PLC0415  many sets have no template, and `check` has a CPU budget
+        from detector.adapters.template import TemplateRenderer  # noqa: PLC0415  imported only where a file has a template
 
-        try:
-            Environment(autoescape=True).parse(node.text)
-        except TemplateSyntaxError as error:
-            offset = sum(len(line) + 1 for line in node.text.split("\n")[: error.lineno - 1])
-            self.fault_inside(
-                node, offset, f"template: {error.message}; write e.g. `{{{{ service }}}} fails {{{{ error_rate | percent }}}}`"
-            )
+        if (found := TemplateRenderer().find_fault(node.text)) is not None:
+            offset = sum(len(line) + 1 for line in node.text.split("\n")[: found.line - 1])
+            example = "{{ service }} fails {{ error_rate | percent }}"
+            self.fault_inside(node, offset, f"template: {found.message}; write e.g. `{example}`")
             return ABSENT
         return node.text
 

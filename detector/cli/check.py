@@ -1,0 +1,99 @@
+"""`detector check`: validates rule files, all faults at once. Findings go to stdout, the rest to stderr; 0 good, 1 findings."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from detector.cli.exit import DONE, FAILURE
+from detector.cli.table import clean
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from detector.adapters.rulefile import Examination
+    from detector.ports.rulefile import Finding
+
+DEFAULT_RULES = "rules"
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+class Format(StrEnum):
+    """How findings are written."""
+
+    TEXT = "text"
+    JSON = "json"
+    GITHUB = "github"
+
+
+@app.command(help="Validate rule files: every fault with file:line:column and what would be right. Exit code 1 with findings.")
+def check(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Files or directories; default $DETECTOR_RULES, else ./rules."),
+    ] = None,
+    style: Annotated[Format, typer.Option("--format", help="How findings are written.")] = Format.TEXT,
+    prometheus: Annotated[str, typer.Option("--prometheus", metavar="URL", help="Also try every query there.")] = "",
+) -> None:
+    """Validate rule files."""
+    raise typer.Exit(check_rules(paths or [Path(os.environ.get("DETECTOR_RULES") or DEFAULT_RULES)], style, prometheus))
+
+
+def check_rules(paths: Sequence[Path], style: Format = Format.TEXT, prometheus: str = "") -> int:
+    """Check, print, and return the exit code."""
+    from detector.adapters.rulefile import RuleDirectory
+
+    examination = RuleDirectory(*paths).examine()
+    findings, warnings = list(examination.findings), list(examination.notes)
+    if prometheus:
+        from detector.cli.tryout import try_queries
+
+        tried = try_queries(examination.queries, prometheus)
+        findings = sorted([*findings, *tried.findings])
+        warnings += tried.warnings
+    _print_findings(findings, style)
+    for warning in warnings:
+        print(f"note: {clean(warning)}", file=sys.stderr)
+    print(_summarise(examination, findings), file=sys.stderr)
+    return FAILURE if findings else DONE
+
+
+def _print_findings(findings: Sequence[Finding], style: Format) -> None:
+    match style:
+        case Format.JSON:
+            rows = [{"file": item.file, "line": item.line, "column": item.column, "message": item.message} for item in findings]
+            print(json.dumps(rows, indent=2))
+        case Format.GITHUB:
+            for item in findings:
+                place = f"file={_escape_property(item.file)},line={item.line},col={item.column}"
+                print(f"::error {place}::{_escape(clean(item.message))}")
+        case Format.TEXT:
+            for item in findings:
+                print(clean(str(item)))
+
+
+def _summarise(examination: Examination, findings: Sequence[Finding]) -> str:
+    files = _count(len(examination.files), "file")
+    if findings:
+        return f"{_count(len(findings), 'finding')} in {files}"
+    rules, services = len(examination.rules.rules), len(examination.rules.catalogue.services)
+    return f"ok: {_count(rules, 'rule')}, {_count(services, 'service')} in {files}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _escape(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _escape_property(text: str) -> str:
+    return _escape(text).replace(":", "%3A").replace(",", "%2C")
