@@ -1,8 +1,8 @@
 """Drives the rules of the path over a past that a real Prometheus holds: the daemon's decisions without its clock.
 
 Rules come from the real loader, samples through the real source, decisions from `advance` and `correlate`; only the order of the
-steps is written here. Evaluations stand on one grid, baselines are asked once a minute, as the daemon does. The medians of a day and
-a week ago, which count once an alert has been open for an hour, are not asked.
+steps is written here. Evaluations stand on one grid, baselines are asked once a minute, as the daemon does. The medians of a day
+and a week ago, which count once an alert has been open for an hour, are not asked.
 """
 
 import asyncio
