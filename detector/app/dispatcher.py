@@ -43,10 +43,11 @@ _OPENING = frozenset({NoticeKind.TRIGGER, NoticeKind.RISE, NoticeKind.RELAPSE})
 
 @dataclass(slots=True)
 class _Flight:
-    """One delivery under way. `stored` may become true while it flies."""
+    """One delivery under way. `stored`: it has a row; `held`: that row is claimed and brings a retry back. Both may become true."""
 
     delivery: Delivery
     stored: bool
+    held: bool
     order: int
     task: asyncio.Task[None] | None = None
 
@@ -111,19 +112,19 @@ class Dispatcher:
     def committed(self, notices: Sequence[Notice], collapsed: Sequence[Delivery] = ()) -> None:
         """The rows of these notices are in the outbox now; `collapsed` ended in the same transaction, never to be sent."""
         for delivery in collapsed:
-            if delivery.channel == self._channel.name and delivery.key not in self._from_memory:
+            if delivery.channel == self._channel.name and not self._left_from_memory(delivery):
                 self._tell_collapse(delivery)
         for notice in self._mine(notices):
             if flight := self._flights.get(notice.id):
                 flight.stored = True
             elif outcome := self._outcomes.get(notice.id):
                 outcome.stored = True
-            elif spare := self._spare.find(notice.id):
-                self._hand_over(spare)
             elif notice.kind is NoticeKind.RESOLVE and notice.key in self._from_memory:
                 # The store may have seen no attempt of the trigger and have collapsed both; PagerDuty knows better.
                 delivery = _make_delivery(notice, self._opened.get(notice.key))
                 self._keep(Spare(delivery, due=self._clock.now(), stored=True))
+            elif spare := self._spare.find(notice.id):
+                self._hand_over(spare)
         self.wake()
 
     async def run(self) -> None:
@@ -174,6 +175,9 @@ class Dispatcher:
         now = self._clock.now()
         self._outcomes[delivery.id] = Outcome(delivery, DeliveryState.CLAIMED, now, True, "", retry_at=max(spare.due, now))  # noqa: FBT003
 
+    def _left_from_memory(self, delivery: Delivery) -> bool:
+        return delivery.key in self._from_memory or delivery.id in self._outcomes or delivery.id in self._flights
+
     def _tell_collapse(self, delivery: Delivery) -> None:
         """Nobody was paged for what opened and ended meanwhile; what was grave is told by another road."""
         detail = "opened and ended undelivered"
@@ -212,14 +216,14 @@ class Dispatcher:
     def _take(self, row: Delivery) -> None:
         """A row was claimed; it may be one that memory has sent, or is sending."""
         if flight := self._flights.get(row.id):
-            flight.stored = True
+            flight.stored = flight.held = True
         elif outcome := self._outcomes.get(row.id):
             outcome.stored = True
         elif self._stopping:
             self._outcomes[row.id] = Outcome(row, DeliveryState.QUEUED, self._clock.now(), True, "", retry_at=self._clock.now())  # noqa: FBT003
         else:
             self._spare.discard(row.id)
-            self._start(row, stored=True)
+            self._start(row, stored=True, held=True)
 
     def _send_spare(self) -> None:
         free = self._concurrency - len(self._flights)
@@ -227,10 +231,10 @@ class Dispatcher:
         for spare in self._spare.take(self._clock.now(), free, busy, with_held=self._is_store_failing()):
             if not spare.stored and spare.delivery.kind in _OPENING:
                 _remember(self._from_memory, spare.delivery.key, "")
-            self._start(spare.delivery, stored=spare.stored, order=spare.order)
+            self._start(spare.delivery, stored=spare.stored, held=spare.held, order=spare.order)
 
-    def _start(self, delivery: Delivery, *, stored: bool, order: int = 0) -> None:
-        flight = _Flight(delivery, stored, order)
+    def _start(self, delivery: Delivery, *, stored: bool, held: bool, order: int = 0) -> None:
+        flight = _Flight(delivery, stored, held, order)
         self._flights[delivery.id] = flight
         flight.task = asyncio.create_task(self._fly(flight), name=f"send {self._channel.name} {delivery.id}")
 
@@ -273,10 +277,10 @@ class Dispatcher:
             if self._on_failing is not None:
                 self._on_failing(delivery, outcome.detail)
         if outcome.retry_at is not None:
-            if not outcome.stored:
-                self._keep(Spare(delivery, due=outcome.retry_at, order=flight.order))
+            order = 0 if flight.held else flight.order
+            self._keep(Spare(delivery, due=outcome.retry_at, stored=flight.stored, held=flight.held, order=order))
+            if not flight.stored:
                 return
-            self._keep(Spare(delivery, due=outcome.retry_at, stored=True, held=True))
         else:
             self._failures.pop(delivery.id, None)
             self._told.discard(delivery.id)
