@@ -48,6 +48,8 @@ class NoticeKind(StrEnum):
     RESOLVE = "resolve"
     RELAPSE = "relapse"
     CLOSE = "close"
+    REMINDER = "reminder"
+    SUMMON = "summon"
 
 
 @dataclass(frozen=True, slots=True)

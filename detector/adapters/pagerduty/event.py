@@ -27,7 +27,9 @@ Event: TypeAlias = dict[str, Any]
 def choose_action(kind: NoticeKind) -> str:
     """The event_action of a notice; an update is one more trigger, which adds a line to the open alert's log."""
     match kind:
-        case NoticeKind.TRIGGER | NoticeKind.RISE | NoticeKind.RELAPSE | NoticeKind.UPDATE:
+        case NoticeKind.TRIGGER | NoticeKind.RISE | NoticeKind.RELAPSE:
+            return "trigger"
+        case NoticeKind.UPDATE | NoticeKind.REMINDER | NoticeKind.SUMMON:
             return "trigger"
         case NoticeKind.ACKNOWLEDGE:
             return "acknowledge"
