@@ -103,7 +103,7 @@ def _make_alert(transition: Transition) -> JoinedAlert:
         labels=transition.labels,
         service=transition.service,
         severity=Severity.HIGH if absent else state.severity or Severity.MEDIUM,
-        breached=transition.at - (state.missing_seconds or 0.0) if absent else state.breached or transition.at,
+        breached=_find_breach(transition),
         fired=transition.at,
         absent=absent,
         summary=f"{transition.service}: no data" if absent else transition.summary,
@@ -115,6 +115,13 @@ def _make_alert(transition: Transition) -> JoinedAlert:
         links=transition.links,
         demote_after_seconds=transition.demote_after_seconds,
     )
+
+
+def _find_breach(transition: Transition) -> float:
+    state = transition.state
+    if transition.change is Change.ABSENT:
+        return transition.at - (state.missing_seconds or 0.0)
+    return transition.at if state.breached is None else state.breached
 
 
 def _open(ledger: Ledger, transition: Transition, alert: JoinedAlert) -> None:
