@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FLAGS = ("core", "customer_facing", "workaround")
 OPEN = "open"
+LONGEST = 4_000
 RESERVED = frozenset(
     {"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let"}
     | {"loop", "namespace", "null", "package", "return", "true", "var", "void", "while"}
@@ -123,6 +124,8 @@ def _compile(scope: Scope, text: str, recover: bool) -> CelCondition:  # noqa: F
     flags = (*FLAGS, OPEN) if recover else FLAGS
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ConditionError([ConditionFault(0, "half of a surrogate pair is no character")])
+    if len(text) > LONGEST:
+        raise ConditionError([ConditionFault(0, f"condition of {len(text)} characters; the most is {LONGEST}")])
     if not text.strip():
         raise ConditionError([ConditionFault(0, "empty condition; write one such as `error_rate > 0.01`")])
     source, positions = rewrite(text, dict(scope.aliases))

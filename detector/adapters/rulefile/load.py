@@ -11,7 +11,7 @@ from detector.adapters.rulefile.build import build_rule
 from detector.adapters.rulefile.group import GroupRule, build_group
 from detector.adapters.rulefile.key import FILE, GROUPS_FILE
 from detector.adapters.rulefile.node import NodeError, Place, Table, parse_yaml, plain_value
-from detector.adapters.rulefile.reader import Fields, Query, Reader, quote
+from detector.adapters.rulefile.reader import WHOLE, Fields, Query, Reader, quote
 from detector.adapters.rulefile.service import build_maintenance, build_service
 from detector.domain.catalogue import Catalogue, Service
 from detector.domain.label import digest_parts
@@ -69,11 +69,11 @@ class Compilation:
             return
         if isinstance(root, Table) and root.find("groups") is not None:
             reader.lenient = True
-            fields = reader.read_section(GROUPS_FILE, root, "the file")
+            fields = reader.read_section(GROUPS_FILE, root, WHOLE)
             for group in fields.get("groups", ()) if isinstance(fields, Fields) else ():
                 self.group_rules += build_group(reader, group, self.every_seconds)
             return
-        fields = reader.read_section(FILE, root, "the file")
+        fields = reader.read_section(FILE, root, WHOLE)
         if not isinstance(fields, Fields):
             return
         for rule in fields.get("rules", ()):
@@ -89,9 +89,7 @@ class Compilation:
         if rule is None:
             return
         if (first := self.rules.get(rule.name)) is not None:
-            message = (
-                f"duplicate rule name {quote(rule.name)}; it stands already at {_show(first.source)}, give one of them another name"
-            )
+            message = f"duplicate rule name {quote(rule.name)}, also at {_show(first.source)}; rename one of them"
             reader.fault(_place_of(fields, "name"), message)
             return
         self.rules[rule.name] = rule
@@ -99,7 +97,7 @@ class Compilation:
 
     def _add_service(self, reader: Reader, name: str, fields: Fields) -> None:
         if (first := self.service_places.get(name)) is not None:
-            reader.fault(fields.node.place, f"service {quote(name)} stands already at {_show(first)}; keep one of them")
+            reader.fault(fields.node.place, f"duplicate service {quote(name)}, also at {_show(first)}; keep one of them")
             return
         self.service_places[name] = reader.locate(fields.node.place)
         self.services[name] = build_service(reader, name, fields)

@@ -20,12 +20,12 @@ MAX_NODES = 200_000
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDING = {
-    "found character that cannot start any token": "this character cannot begin a value; indent with spaces, quote text with % @ `",
+    "found character that cannot start any token": "a tab, or another character that cannot stand here; indent with spaces",
     "mapping values are not allowed in this context": "no `key: value` can stand here; check the indentation, quote text with `: `",
     "did not find expected key": "a key was expected; check the indentation and quotes above",
     "did not find expected '-' indicator": "a `- item` was expected; check the indentation",
     "did not find expected node content": "a value was expected",
-    "found unexpected end of stream": "the file ends inside quotes that were opened before",
+    "found unexpected end of stream": "these quotes are never closed",
 }
 
 
@@ -104,7 +104,8 @@ def parse_yaml(text: str) -> tuple[Node | None, tuple[NodeError, ...]]:
     try:
         return _Composer().compose(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        opened = (error.problem or "").startswith("found unexpected end")
+        mark = (error.context_mark if opened else None) or error.problem_mark or error.context_mark
         place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
         problem = error.problem or "cannot be read"
         raise NodeError(place, f"YAML: {_WORDING.get(problem, problem)}") from None
@@ -182,7 +183,7 @@ class _Composer:
         merged: list[Table] = []
         for key, value in zip(frame.children[::2], frame.children[1::2], strict=True):
             if not isinstance(key, Scalar):
-                raise NodeError(key.place, "a key is plain text here, not a list or a mapping")
+                raise NodeError(key.place, "a key is plain text here, not a list or a mapping; quote text that begins with {{")
             if key.text == "<<" and not key.style:
                 merged.extend(self._merge(value))
             elif key.text in entries:

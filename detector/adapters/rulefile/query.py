@@ -58,12 +58,16 @@ _NEWER = re.compile(
     re.VERBOSE,
 )
 _QUOTED = re.compile(r""""(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|`[^`]*`""")
+_VARIABLE = re.compile(r"\$(?!window\b)\{?\w+\}?|\$\{window\}")
 _UNKNOWN_FUNCTION = re.compile(r"unknown function with name '([^']+)'")
 _CULPRIT = re.compile(r"(?:'([^']+)'|: (\S+?)\]?$)")
 _RANGE = {"MatrixSelector": "a range vector", "SubqueryExpr": "a range vector", "StringLiteral": "text"}
 _COMPARISONS = frozenset({">", ">=", "<", "<=", "==", "!="})
 _LONGEST = 20_000
 _DEEPEST = 64
+# promql-parser 0.12 recurses without bound: `x+x+...` with 6,000 operators overflows the stack and kills the process
+_MOST_OPERATORS = 1_000
+_OPERATOR = re.compile(r"[-+*/%^=<>!@:\[({]|\b(?:and|or|unless|atan2|offset)\b")
 
 
 def check_query(reader: Reader, scalar: Scalar, window_seconds: float, *, foreign: bool = False) -> None:
@@ -71,8 +75,8 @@ def check_query(reader: Reader, scalar: Scalar, window_seconds: float, *, foreig
     if len(scalar.text) > _LONGEST:
         reader.fault(scalar.place, f"query of {len(scalar.text)} characters; the most is {_LONGEST}")
         return
-    if _find_depth(scalar.text) > _DEEPEST:
-        reader.fault(scalar.place, f"query with more than {_DEEPEST} brackets inside each other")
+    if _find_depth(scalar.text) > _DEEPEST or len(_OPERATOR.findall(scalar.text)) > _MOST_OPERATORS:
+        reader.fault(scalar.place, f"query with over {_MOST_OPERATORS} operators, or over {_DEEPEST} brackets inside each other")
         return
     text = scalar.text.replace(WINDOW, format_duration(window_seconds))
     try:
@@ -114,6 +118,8 @@ def _read_fault(text: str, error: str) -> tuple[int, str] | None:
         if not hint.startswith("did you mean"):
             return None
         hint = f"; {hint}"
+    if (match := _VARIABLE.search(text)) and "'$'" in error:
+        return match.start(), f"PromQL: nothing is named `{match[0]}`; only `{WINDOW}` is filled in"
     if error == "invalid promql query":
         error = f"cannot be parsed: {quote(text)}"
     return _find_culprit(text, error), f"PromQL: {error}{hint}"
@@ -131,7 +137,8 @@ def _find_culprit(text: str, error: str) -> int:
     if error == "unclosed left parenthesis":
         return _find_open(text)
     match = _CULPRIT.search(error)
-    return max(text.find(match[1] or match[2]), 0) if match else 0
+    found = re.search(rf"(?<!\w){re.escape(match[1] or match[2])}(?!\w)", text) if match else None
+    return found.start() if found else 0
 
 
 def _find_open(text: str) -> int:

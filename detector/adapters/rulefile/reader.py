@@ -35,6 +35,7 @@ class _Absent:
 
 
 ABSENT = _Absent()
+WHOLE = ""  # the name that a file's root stands under
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,8 @@ class Reader:
     def read_section(self, section: Section, node: Node, name: str) -> Fields | _Absent:
         """A mapping with known keys; unknown and missing ones are findings."""
         if not isinstance(node, Table):
-            return self._refuse(node, f"`{name}` is {describe(node)}; {section.what} is a mapping with {_list_keys(section)}")
+            subject = f"`{name}`" if name else "the file"
+            return self._refuse(node, f"{subject} is {describe(node)}; {section.what} is a mapping with {_list_keys(section)}")
         values: dict[str, Any] = {}
         places: dict[str, Place] = {}
         for key, value in node.entries:
