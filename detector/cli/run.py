@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import typer
 
 from detector.cli.setting import read_settings
@@ -14,7 +16,11 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 )
 def run() -> None:
     """Run the daemon."""
+    gc.disable()  # what a start imports stays: looking through it for garbage, again and again, is a seventh of the start's CPU
     settings = read_settings()
     from detector.daemon import run as run_daemon
+
+    gc.freeze()  # nor does a later collection look through it
+    gc.enable()
 
     raise typer.Exit(run_daemon(settings))
