@@ -18,8 +18,9 @@ NAN = NoData(1, frozenset({shop()}))
 OTHER = Samples({shop("other"): 0.0})
 
 
-def make_course(*lines: str, core: bool = False, **keys: Any) -> Course:
-    """One rule `errors` by service over the metric `errors`; keys replace or add, lines stand beside the rules."""
+def make_course(**keys: Any) -> Course:
+    """One rule `errors` by service over the metric `errors`; keys replace or add. `core`: whether the service is."""
+    core = keys.pop("core", False)
     rule = {
         "name": "errors",
         "by": "[service]",
@@ -29,7 +30,7 @@ def make_course(*lines: str, core: bool = False, **keys: Any) -> Course:
         "recover_for": "10s",
     } | keys
     text = "\n      ".join(f"{key}: {value}" for key, value in rule.items())
-    return Course("\n".join([*lines, f"services: {{shop: {{core: {str(core).lower()}}}}}", "rules:", f"    - {text}"]))
+    return Course("\n".join([f"services: {{shop: {{core: {str(core).lower()}}}}}", "rules:", f"    - {text}"]))
 
 
 def walk(course: Course, *answers: Answer | float) -> list[str]:
