@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint soak bench lock dev wheel clean
+.PHONY: help demo demo-picture test lint soak bench lock dev wheel clean
 
 BIN     := .venv/bin
 LOCKED  := .venv/.locked
@@ -19,6 +19,10 @@ help: ## list the targets
 demo: $(INSTALLED) ## a broken service, a real Prometheus, the daemon and a PagerDuty stand-in, in under two minutes
 	@.ci/provide prometheus
 	$(WHEEL)/bin/detector demo $(ARGS)
+
+demo-picture: $(INSTALLED) # the demo once more, as docs/demo.svg for the README
+	@.ci/provide prometheus
+	$(WHEEL)/bin/detector demo --record docs/demo.svg
 
 test: lint $(INSTALLED) ## everything CI runs: lint, then all tests against the built wheel
 	$(STEP) 'servers for the tests'

@@ -20,7 +20,7 @@ RECOVER_FOR_SECONDS = 10
 SHORTENED = {
     "every": "1s",
     "window": f"{WINDOW_SECONDS}s",
-    "severity_window": "5s",
+    "severity_window": "4s",
     "recover_for": f"{RECOVER_FOR_SECONDS}s",
 }
 _DEFAULTS = {"every": "5s", "window": "5m", "severity_window": "1m", "recover_for": "5m"}  # of a rule that says nothing

@@ -36,8 +36,9 @@ ROUTING_KEY = "demo".ljust(32, "0")
 _FOREIGN = ("DETECTOR_", "CREDENTIALS_DIRECTORY", "NOTIFY_SOCKET", "WATCHDOG_", "STATE_DIRECTORY", "LISTEN_")
 _ERRORS = f'sum by (service) (increase(http_requests_total{{code=~"5.."}}[{WINDOW_SECONDS}s]))'
 _TOTAL = f"sum by (service) (increase(http_requests_total[{WINDOW_SECONDS}s]))"
+SCRAPE_SECONDS = 1
+_SCRAPE_TAKES_SECONDS = 0.1
 _EXCHANGE_SECONDS = 5.0
-_STEP_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +104,20 @@ class Stage:
         for child in self._children:
             child.check()
 
-    async def wait_ready(self, name: str, url: str, *, seconds: float) -> None:
-        """Return once GET `url` answers 200. Raises StageError after `seconds`, or when a program ends."""
+    async def is_answering(self, url: str) -> bool:
+        """Whether GET `url` answers 200. Raises StageError where a program ended by itself."""
+        self.check()
         try:
-            async with asyncio.timeout(seconds):
-                while not await self._is_answering(url):
-                    self.check()
-                    await asyncio.sleep(_STEP_SECONDS)
-        except TimeoutError:
-            raise StageError(f"{name} was not ready after {seconds:g} s: {url}") from None
+            await self._read(url)
+        except StageError:
+            return False
+        return True
+
+    async def wait_scrape(self) -> None:
+        """Return a moment after Prometheus read the shop. Raises StageError where it doesn't answer."""
+        ages = await self._query('time() - timestamp(up{job="shop"})')
+        age = min(ages.values(), default=0.0)
+        await asyncio.sleep(max(0.0, SCRAPE_SECONDS - age) + _SCRAPE_TAKES_SECONDS)
 
     async def look(self) -> Picture:
         """Ask Prometheus, the daemon and PagerDuty. Raises StageError when one does not answer."""
@@ -144,14 +150,6 @@ class Stage:
             raise StageError(f"{url} answered {answer.status}: {body[:120].decode(errors='replace')}")
         return body
 
-    async def _is_answering(self, url: str) -> bool:
-        self.check()
-        try:
-            await self._read(url)
-        except StageError:
-            return False
-        return True
-
     async def _start(self, child: Child) -> None:
         self._children.append(child)
         await child.start()
@@ -163,7 +161,7 @@ class Stage:
         folder = self.folder / "prometheus"
         folder.mkdir()
         config = {
-            "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+            "global": {"scrape_interval": f"{SCRAPE_SECONDS}s", "scrape_timeout": f"{SCRAPE_SECONDS}s"},
             "scrape_configs": [{"job_name": "shop", "static_configs": [{"targets": [self.shop.target]}]}],
         }
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))

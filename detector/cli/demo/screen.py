@@ -60,7 +60,7 @@ class Screen:
         self._console = Console(highlight=False, emoji=False)
         self._is_live = sys.stdout.isatty() and not self._console.is_dumb_terminal
         self._recorder = _build_recorder() if recording else None
-        self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop") if self._is_live else None
+        self._live: Live | None = None
         self._marks = BLOCKS if self._console.encoding.startswith("utf") else LETTERS
         self._started = time.monotonic()
         self._sampled = self._lined = -_PROGRESS_LINE_SECONDS
@@ -72,13 +72,22 @@ class Screen:
         return time.monotonic() - self._started
 
     def __enter__(self) -> Self:
-        if self._live is not None:
-            self._live.start()
+        self.resume()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._pause()
+
+    def resume(self) -> None:
+        """On a terminal: begin a live panel below what is there."""
+        if self._is_live:
+            self._live = Live(console=self._console, auto_refresh=False, vertical_overflow="crop")
+            self._live.start()
+
+    def _pause(self) -> None:
         if self._live is not None:
             self._live.stop()
+            self._live = None
 
     def say(self, actor: str, text: str, *, style: str = "") -> None:
         """One line that stays: when, who, what."""
@@ -124,9 +133,10 @@ class Screen:
             self.say("...", f"{wait.label}: {wait.waited:.0f} s of about {wait.usual:.0f} s{self._outline(picture.ratios)}")
 
     def finish(self, picture: Picture) -> None:
-        """The last picture: the panel on a terminal, the sparkline of the broken services in a pipe."""
+        """The last picture, below which lines follow: the panel on a terminal, the sparklines in a pipe."""
         if self._live is not None:
             self._live.update(self._draw(picture, None), refresh=True)
+            self._pause()
         else:
             for service, values in self._history.items():
                 self.tell(f"       {service:<10} {self.spark(values)}  peak {format_percent(max(values))}")

@@ -1,21 +1,20 @@
-"""The demo's words for an incident, for an event that PagerDuty received, and for the command itself."""
+"""The demo's words for an incident and for an event that PagerDuty received."""
 
 from __future__ import annotations
 
-import os
-import shlex
-import shutil
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from detector.domain.quantity import format_breach, format_signal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from detector.standin.ledger import Alert
+
+# of custom_details, what is shown with its value; the rest is counted
+TRIGGER_DETAILS = ("breach", "since", "affected_services", "condition", "incident_url")
+RESOLVE_DETAILS = ("recovery", "value_at_recovery", "end_reason")
 
 
 def join_words(words: Iterable[str]) -> str:
@@ -32,40 +31,26 @@ def describe(incident: Mapping[str, Any]) -> str:
 
 
 def describe_end(incident: Mapping[str, Any]) -> str:
-    """`error_rate 0% at recovery, peak 29.8%, threshold 1%`."""
+    """`error_rate 0% (peak 29.8%, threshold 1%)`."""
     name = str(incident.get("signal") or "value")
     numbers = [incident[key] for key in ("value_at_recovery", "peak_value", "threshold")]
     at_recovery, peak, threshold = (format_signal(name, number, *numbers) for number in numbers)
-    return f"{name} {at_recovery} at recovery, peak {peak}, threshold {threshold}"
+    return f"{name} {at_recovery} (peak {peak}, threshold {threshold})"
 
 
-def describe_event(alert: Alert, place: int) -> list[tuple[str, str]]:
-    """Names and values of one event of an alert, lists and objects aside."""
+def describe_event(alert: Alert, place: int, shown: Sequence[str]) -> list[tuple[str, str]]:
+    """Names and values of one event of an alert as it was received; the last row counts what else is in custom_details."""
     event: Mapping[str, Any] = alert.log[place].event
     payload: Mapping[str, Any] = event.get("payload") or {}
+    details: Mapping[str, Any] = payload.get("custom_details") or {}
     rows = [
         ("event_action", event["event_action"]),
         ("summary", payload.get("summary", "")),
         ("severity", payload.get("severity", "")),
     ]
     rows += [("dedup_key", event["dedup_key"]), ("source", payload.get("source", ""))]
-    rows += [("link", f"{link.get('text', '')}  {link['href']}") for link in event.get("links") or ()]
-    details: Mapping[str, Any] = payload.get("custom_details") or {}
-    shown = {
-        name: value
-        for name, value in details.items()
-        if isinstance(value, (str, int, float)) and name not in {"severity", "runbook"}
-    }
-    rows += [(name, str(value)) for name, value in shown.items()]
-    return [(name, str(value)) for name, value in rows if value]
-
-
-def name_command() -> str:
-    """How the user called this program."""
-    called = Path(sys.argv[0])
-    if called.name == "__main__.py":
-        return "python -m detector"
-    found = shutil.which(called.name)
-    if not called.exists() or (found is not None and called.samefile(found)):
-        return called.name
-    return shlex.quote(os.path.relpath(called))
+    rows += [(str(link.get("text", "link")), link["href"]) for link in event.get("links") or ()]
+    rows += [(name, details[name]) for name in shown if name in details]
+    others = sum(name not in shown for name in details)
+    rows += [("...", f"{others} more custom_details" if others else "")]
+    return [(name, str(value)) for name, value in rows if value not in {"", None}]
