@@ -7,11 +7,12 @@ releases or VictoriaMetrics know: then it is a note, and `check --prometheus` as
 from __future__ import annotations
 
 import re
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 import promql_parser
 
-from detector.adapters.rulefile.reader import Query, quote, suggest_word
+from detector.adapters.rulefile.reader import Query, quote
 from detector.domain.duration import format_duration
 
 if TYPE_CHECKING:
@@ -62,6 +63,12 @@ _VARIABLE = re.compile(r"\$(?!window\b)\{?\w+\}?|\$\{window\}")
 _UNKNOWN_FUNCTION = re.compile(r"unknown function with name '([^']+)'")
 _CULPRIT = re.compile(r"(?:'([^']+)'|: (\S+?)\]?$)")
 _RANGE = {"MatrixSelector": "a range vector", "SubqueryExpr": "a range vector", "StringLiteral": "text"}
+# functions of MetricsQL and of newer Prometheus whose names are one slip away from an older one
+_LOOKALIKES = frozenset(
+    {"histogram_quantiles", "ideriv", "mad_over_time", "median", "quantiles", "quantiles_over_time", "sum2", "sum2_over_time"}
+    | {"tfirst_over_time", "tlast_over_time", "tmax_over_time", "tmin_over_time"}
+)
+_TYPO_CHARACTERS = 2
 _COMPARISONS = frozenset({">", ">=", "<", "<=", "==", "!="})
 _LONGEST = 20_000
 _DEEPEST = 64
@@ -114,10 +121,10 @@ def _read_fault(text: str, error: str) -> tuple[int, str] | None:
         return None
     hint = ""
     if match := _UNKNOWN_FUNCTION.search(error):
-        hint = suggest_word(match[1], _FUNCTIONS)
-        if not hint.startswith("did you mean"):
+        near = get_close_matches(match[1], _FUNCTIONS, n=1, cutoff=0.75)
+        if match[1] in _LOOKALIKES or not near or abs(len(near[0]) - len(match[1])) > _TYPO_CHARACTERS:
             return None
-        hint = f"; {hint}"
+        hint = f"; did you mean `{near[0]}`?"
     if (match := _VARIABLE.search(text)) and "'$'" in error:
         return match.start(), f"PromQL: nothing is named `{match[0]}`; only `{WINDOW}` is filled in"
     if error == "invalid promql query":
