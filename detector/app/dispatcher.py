@@ -293,7 +293,7 @@ class Dispatcher:
         delivery = outcome.delivery
         if outcome.state is not DeliveryState.ACCEPTED:
             return True
-        if delivery.kind in _OPENING:
+        if delivery.kind in _OPENING or (outcome.credential and delivery.key in self._opened):
             _remember(self._opened, delivery.key, outcome.credential)
         if delivery.kind is not NoticeKind.RESOLVE:
             return True

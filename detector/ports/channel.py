@@ -10,7 +10,7 @@ from detector.ports.store import Delivery
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The destination accepted. `credential`: the secret that opened the key, kept so that its resolve goes the same way.
+    """The destination accepted. `credential`: the secret or handle that the next notice of the key needs; empty: as before.
 
     `note` is one line for the timeline when something was cut or reduced, else empty.
     """

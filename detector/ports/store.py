@@ -49,9 +49,10 @@ class DeliveryState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One outbox row as a channel gets it: a notice, how often it was tried, and the credential that opened its key.
+    """One outbox row as a channel gets it: a notice, how often it was tried, and the credential of its key.
 
-    `credential` is the secret the key was opened with (None before that); it never appears in logs or answers.
+    `credential` is what the last accepted notice of the key said (None before that): the secret the key was opened with, or the
+    destination's handle of the incident. It never appears in logs or answers.
     """
 
     id: str
@@ -141,7 +142,11 @@ class Store(Protocol):
         error: str = "",
         credential: str = "",
     ) -> None:
-        """Write what came of an attempt. QUEUED/CLAIMED with `retry_at`: to be tried again then."""
+        """Write what came of an attempt. QUEUED/CLAIMED with `retry_at`: to be tried again then.
+
+        `credential` replaces the one that later notices of the key get; before any notice of the key was accepted, that of its
+        first opening attempt stands.
+        """
 
     async def backlog(self) -> Mapping[str, Backlog]:
         """Undelivered rows by channel."""

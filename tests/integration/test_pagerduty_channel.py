@@ -11,13 +11,13 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from detector.adapters.pagerduty import PagerDutyEvents, Part
-from detector.adapters.pagerduty.channel import read_retry_after
 from detector.domain.incident import NoticeKind
 from detector.ports.error import OutsideError, PermanentError, SettingsError, TemporaryError, ThrottledError
 from detector.standin.pagerduty import PagerDuty
 from detector.standin.script import End, Reply, Step, fail, html_200, redirect_302
 from detector.standin.server import Server
 from detector.transport.exchange import Exchange
+from detector.transport.retry import read_retry_after
 from tests.kit.delivery import OPENED, make_delivery
 from tests.kit.port import free_port
 from tests.kit.secret import assert_no_secret

@@ -373,14 +373,14 @@ async def test_two_workers_never_claim_the_same_row(store: Store) -> None:
 
 
 async def test_a_resolve_gets_the_credential_of_its_trigger(store: Store, make_store: MakeStore) -> None:
-    """After a rotation and a restart the resolve still carries the secret that the trigger was accepted with."""
+    """After a restart the resolve still carries the secret that the trigger was accepted with."""
     await store.commit([], decide(make_notice()), NOW)
     (trigger,) = await _claim(store)
     assert trigger.credential is None
     await store.record(trigger, ACCEPTED, NOW, credential="old-secret")
     await store.commit([], decide(make_notice(1, NoticeKind.UPDATE)), NOW)
     (update,) = await _claim(store)
-    await store.record(update, ACCEPTED, NOW, credential="new-secret")
+    await store.record(update, ACCEPTED, NOW)
     await store.commit([], decide(make_notice(1, NoticeKind.RESOLVE), make_notice(2)), NOW)
     store = await _restart(store, make_store)
     try:
@@ -390,6 +390,21 @@ async def test_a_resolve_gets_the_credential_of_its_trigger(store: Store, make_s
         assert "secret" not in repr(deliveries)
     finally:
         await store.close()
+
+
+async def test_an_accepted_notice_replaces_the_credential_of_its_key(store: Store) -> None:
+    """Whatever its kind: a handle made anew by an update is the one that the resolve gets; one that only may have arrived is not."""
+    await store.commit([], decide(make_notice()), NOW)
+    (trigger,) = await _claim(store)
+    await store.record(trigger, ACCEPTED, NOW, credential="first message")
+    await store.commit([], decide(make_notice(1, NoticeKind.UPDATE)), NOW)
+    (update,) = await _claim(store)
+    await store.record(update, CLAIMED, NOW, retry_at=NOW, credential="perhaps a message")
+    (update,) = await _claim(store)
+    assert update.credential == "first message"
+    await store.record(update, ACCEPTED, NOW, credential="second message")
+    await store.commit([], decide(make_notice(1, NoticeKind.RESOLVE)), NOW)
+    assert [delivery.credential for delivery in await _claim(store)] == ["second message"]
 
 
 async def test_the_credential_of_an_unknown_result_is_kept(store: Store) -> None:

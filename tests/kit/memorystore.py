@@ -166,7 +166,7 @@ class MemoryStore:
         row = self.disk.outbox[delivery.id]
         if row.is_pending:
             row.state, row.retry_at, row.error = state, retry_at, error[:500]
-            if credential and row.notice.kind in OPENING:
+            if credential and (row.notice.kind in OPENING or state is DeliveryState.ACCEPTED):
                 row.credential = credential
 
     async def backlog(self) -> Mapping[str, Backlog]:
@@ -257,8 +257,8 @@ class MemoryStore:
 
     def _find_credential(self, notice: Notice) -> str | None:
         rows = self._rows(lambda row: _destination(row.notice) == _destination(notice) and bool(row.credential))
-        rows.sort(key=lambda row: row.state is not DeliveryState.ACCEPTED)
-        return rows[0].credential if rows else None
+        accepted = [row for row in rows if row.state is DeliveryState.ACCEPTED]
+        return accepted[-1].credential if accepted else rows[0].credential if rows else None
 
     def _rows(self, holds: Callable[[Row], bool]) -> list[Row]:
         return [row for row in self.disk.outbox.values() if holds(row)]

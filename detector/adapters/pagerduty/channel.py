@@ -7,11 +7,9 @@ Overview", response codes and retry logic; what stands in between (a proxy, a lo
 
 from __future__ import annotations
 
-import email.utils
-import math
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Protocol, TypeAlias, assert_never
+from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from detector.adapters.pagerduty.event import build_event, build_least_event, choose_action
 from detector.adapters.pagerduty.limit import Fitted, Part, clean_line, fit_event
@@ -22,8 +20,10 @@ from detector.ports.channel import Receipt
 from detector.ports.error import OutsideError, PermanentError, SettingsError, TemporaryError, ThrottledError
 from detector.transport.exchange import BeforeSend, Exchange, Reply, Request
 from detector.transport.fault import ExchangeError, Fault
+from detector.transport.retry import read_retry_after
 
 if TYPE_CHECKING:
+    from detector.ports.secret import Secret
     from detector.ports.store import Delivery
 
 EVENTS_URL = "https://events.pagerduty.com"
@@ -31,19 +31,11 @@ DEFAULT_ROUTE = "default"
 _PATH = "/v2/enqueue"
 _DEADLINE_SECONDS = 10.0
 _MAX_ANSWER_BYTES = 64 * 1024
-_LONGEST_RETRY_AFTER_SECONDS = 300.0
 _SHOWN_CHARACTERS = 200
 _SERVER_ERRORS = range(500, 600)
 
 CountCut: TypeAlias = Callable[[Part], None]
 TellUnknownRoute: TypeAlias = Callable[[str], None]
-
-
-class Secret(Protocol):
-    """A value that does not show itself, as pydantic's SecretStr."""
-
-    def get_secret_value(self) -> str:
-        """The value."""
 
 
 class PagerDutyEvents:
@@ -148,22 +140,6 @@ class PagerDutyEvents:
             return await self._exchange.send(request)
         except ExchangeError as error:
             raise _translate(error) from None
-
-
-def read_retry_after(text: str | None, now: float) -> float | None:
-    """Seconds that a Retry-After header asks for, as a number or an HTTP date, at most 5 minutes; None where it is not usable."""
-    if not text:
-        return None
-    try:
-        seconds = float(text)
-    except ValueError:
-        try:
-            seconds = email.utils.parsedate_to_datetime(text).timestamp() - now
-        except (ValueError, OverflowError, TypeError):
-            return None
-    if math.isnan(seconds):
-        return None
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER_SECONDS)
 
 
 def _judge(reply: Reply, now: float) -> OutsideError | None:

@@ -80,9 +80,12 @@ async def claim(connection: AsyncConnection, holder: str, channel: str, now: flo
 
 
 async def record(connection: AsyncConnection, delivery: Delivery, values: Mapping[str, Any], credential: str) -> None:
-    """Write what came of an attempt; a row that has come to its end stays as it is."""
+    """Write what came of an attempt; a row that has come to its end stays as it is.
+
+    An opening keeps its credential whatever came of it, for it may have arrived; any other notice only once it was accepted.
+    """
     written = dict(values)
-    if credential and delivery.kind.value in OPENING:
+    if credential and (delivery.kind.value in OPENING or values["state"] == DeliveryState.ACCEPTED.value):
         written["credential"] = credential
     await connection.execute(update(outbox).where(outbox.c.id == delivery.id, outbox.c.state.in_(_PENDING)).values(written))
 
@@ -133,12 +136,14 @@ def _is_due(now: float) -> ColumnElement[bool]:
 
 
 async def _read_credentials(connection: AsyncConnection, channel: str, keys: Iterable[str]) -> dict[tuple[str, str], str]:
-    """Credential by (route, key): of the first opening that was accepted, else of the first that may have been."""
-    accepted_first = case((outbox.c.state == DeliveryState.ACCEPTED.value, 0), else_=1)
+    """Credential by (route, key): of the last notice that was accepted, else of the first opening that may have been."""
+    is_accepted = outbox.c.state == DeliveryState.ACCEPTED.value
+    accepted_first = case((is_accepted, 0), else_=1)
+    newest_of_accepted = case((is_accepted, -outbox.c.seq), else_=outbox.c.seq)
     query = select(outbox.c.route, outbox.c.key, outbox.c.credential)
     query = query.where(outbox.c.channel == channel, outbox.c.key.in_(sorted(keys)), outbox.c.credential.is_not(None))
     found: dict[tuple[str, str], str] = {}
-    for row in await connection.execute(query.order_by(accepted_first, outbox.c.seq)):
+    for row in await connection.execute(query.order_by(accepted_first, newest_of_accepted)):
         found.setdefault((row.route, row.key), row.credential)
     return found
 

@@ -122,7 +122,7 @@ class SqlStore:
         error: str = "",
         credential: str = "",
     ) -> None:
-        """Write what came of an attempt; `credential` is kept for the key of an opening notice."""
+        """Write what came of an attempt; `credential` is kept for the key, see the port."""
         values = outbox.outcome_values(state, now, retry_at, error)
 
         async def run() -> None:
