@@ -1,0 +1,49 @@
+"""Rule files and households of the acceptance tests.
+
+Where the point is not the window, rules have short ones, so that minutes become seconds; the conditions and the ladder are those of
+the shipped rule. The shipped rule itself runs in test_shipped.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.kit.house import Booth, Household
+from tests.kit.rule import SHORT_RULES
+from tests.kit.standin import Service
+
+EnterHouse = Callable[..., Awaitable[Household]]
+EnterBooth = Callable[..., Awaitable[Booth]]
+
+
+@pytest.fixture
+async def enter_house(prometheus_bin: Path, tmp_path: Path) -> AsyncIterator[EnterHouse]:
+    """Start any number of households; arguments as of `Household`, `rules` by default the short ones."""
+    del prometheus_bin  # asked for its skip
+    async with AsyncExitStack() as stack:
+        count = 0
+
+        async def enter(*services: Service, rules: dict[str, str] | None = None, **settings: Any) -> Household:
+            nonlocal count
+            count += 1
+            house = Household(tmp_path / f"house-{count}", rules or {"errors": SHORT_RULES}, services, **settings)
+            return await stack.enter_async_context(house)
+
+        yield enter
+
+
+@pytest.fixture
+async def enter_booth(tmp_path: Path) -> AsyncIterator[EnterBooth]:
+    """Start any number of booths; arguments as of `Booth`."""
+    async with AsyncExitStack() as stack:
+        count = 0
+
+        async def enter(**settings: Any) -> Booth:
+            nonlocal count
+            count += 1
+            return await stack.enter_async_context(Booth(tmp_path / f"booth-{count}", **settings))
+
+        yield enter

@@ -1,0 +1,100 @@
+"""The shipped rules as they are, on a real Prometheus whose five-minute window is full of healthy traffic before anything breaks.
+
+One story for all tests of the module: two services break in the same moment, and two stay well.
+"""
+
+import asyncio
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from detector.standin.rulebook import find_shipped_rules
+from tests.kit.house import Household
+from tests.kit.standin import Alert, Service
+
+pytestmark = pytest.mark.timeout(240)  # the story takes a minute and a half: severity is judged over the last minute
+
+PAST_SECONDS = 420.0
+SERVICES = tuple(Service(name, rate=20.0) for name in ("ten", "core", "well", "core-well"))
+CATALOGUE = """\
+services:
+  core: {core: true, runbook: "https://wiki.example/core"}
+  core-well: {core: true}
+"""
+
+
+@dataclass(frozen=True)
+class Story:
+    """What was seen. Times are unix seconds; `ten` is the alert as it was at first, and at the end."""
+
+    flipped: float
+    ten_first: Alert
+    ten: Alert
+    core: tuple[Alert, ...]
+    critical_at: float
+    services: frozenset[str]
+    incidents: tuple[Mapping[str, Any], ...]
+
+
+async def _play(folder: Path) -> Story:
+    house = Household(folder, {"catalogue": CATALOGUE}, SERVICES, past_seconds=PAST_SECONDS)
+    for name in ("http.yaml", "host.yaml"):
+        shutil.copy(find_shipped_rules() / name, house.daemon.rules / name)
+    async with house:
+        house.flip("ten", error_ratio=0.1)
+        flipped = house.flip("core", error_ratio=1.0)
+        ten_first = await house.wait_alert("ten", seconds=60)
+        await house.wait_alert("core", severity="critical", seconds=150)
+        critical_at = time.time()
+        incidents = await house.daemon.incidents()
+        await house.check_oracle()
+        return Story(
+            flipped,
+            ten_first,
+            house.alert_of("ten"),
+            house.alerts_of("core"),
+            critical_at,
+            frozenset(alert.source for alert in house.pagerduty.alerts()),
+            tuple(incidents),
+        )
+
+
+@pytest.fixture(scope="module")
+def story(prometheus_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Story:
+    """The story, played once."""
+    del prometheus_bin  # asked for its skip
+    return asyncio.run(_play(tmp_path_factory.mktemp("shipped")))
+
+
+def test_ten_percent_is_one_alert_of_severity_error(story: Story) -> None:
+    """A service that fails 10% pages once, as `error`, and stays that one alert under the same key."""
+    assert (story.ten.severity_at_open, story.ten.severity) == ("error", "error")
+    assert story.ten.dedup_key == story.ten_first.dedup_key
+    assert story.ten.opened_at - story.flipped < 60
+
+
+def test_core_outage_is_critical_within_two_minutes(story: Story) -> None:
+    """A core service that fails every request is CRITICAL in time, on the one alert that was there from the first seconds."""
+    (alert,) = story.core
+    assert alert.severity == "critical"
+    assert alert.opened_at - story.flipped < 30
+    assert story.critical_at - story.flipped <= 120
+
+
+def test_healthy_services_page_nobody(story: Story) -> None:
+    """Only the broken ones were paged."""
+    assert story.services == {"ten", "core"}
+
+
+def test_api_agrees_with_what_was_paged(story: Story) -> None:
+    """The incidents show severity, value and threshold under the names of the contract."""
+    shown = {incident["service"]: incident for incident in story.incidents}
+    assert (shown["ten"]["severity"], shown["core"]["severity"]) == ("high", "critical")
+    assert shown["ten"]["threshold"] == pytest.approx(0.01)
+    assert 0.01 < shown["ten"]["value"] <= 0.1
+    assert story.flipped - 1 <= shown["ten"]["opened"] <= story.ten.opened_at

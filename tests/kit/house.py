@@ -1,0 +1,205 @@
+"""The real daemon with everything around it on free ports: a `Household` with a real Prometheus, a `Booth` with a scripted one.
+
+    shop <- Prometheus <- fault proxy <- daemon -> PagerDuty stand-in
+
+Enter it and everything runs; leave it and everything is gone, whatever happened to the parts meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.kit.badprometheus import BadPrometheus, vector
+from tests.kit.daemon import Daemon, list_settings
+from tests.kit.faultproxy import FaultProxy
+from tests.kit.oracle import Truth, check_oracle
+from tests.kit.past import write_past
+from tests.kit.prometheus import Prometheus, static_job
+from tests.kit.rule import PLAIN_RULES
+from tests.kit.standin import Alert, Fault, PagerDuty, Service, Shop
+from tests.kit.wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+KEY = "k" * 32
+JOB = "shop"
+
+
+class Household:
+    """`rules`: rule files by name; `settings`: of the daemon, names without DETECTOR_ in lower case.
+
+    `past_seconds`: Prometheus begins with that much healthy history of every service, and the live counters continue it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        rules: Mapping[str, str],
+        services: tuple[Service, ...],
+        *,
+        past_seconds: float = 0.0,
+        routing_keys: Mapping[str, str] | None = None,
+        **settings: str,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._past_seconds = past_seconds
+        self._ahead_seconds = -past_seconds
+        self.shop = Shop(services, monotonic=self._read_monotonic)
+        self.pagerduty = PagerDuty(routing_keys or {"default": KEY})
+        self.prometheus = Prometheus(folder / "prometheus")
+        self.proxy = FaultProxy(self.prometheus.port)
+        self.daemon = Daemon(folder, {})
+        self.daemon.write_rules(**rules)
+        self.truths: dict[str, Truth] = {}
+        self._settings = settings
+        self._parts = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._parts.enter_async_context(self.shop)
+            await self._parts.enter_async_context(self.pagerduty)
+            await self._parts.enter_async_context(self.proxy)
+            self._parts.push_async_callback(asyncio.to_thread, self.prometheus.stop)
+            await asyncio.to_thread(self._start_prometheus)
+            await self._wait_scraped()
+            self.daemon.settings |= list_settings(self.pagerduty, prometheus_url=self.proxy.url) | list_settings(
+                None, **self._settings
+            )
+            self._parts.push_async_callback(self.daemon.end)
+            await self.daemon.start()
+        except BaseException:
+            await self._parts.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._parts.aclose()
+
+    def flip(self, service: str, **fault: Any) -> float:
+        """Break a service (fields of `Fault`); the moment, in unix seconds."""
+        self.shop.set_fault(Fault(service=service, **fault))
+        now = time.time()
+        self.truths[service] = Truth(service, now)
+        return now
+
+    def heal(self, service: str, *unknown: tuple[float, float]) -> float:
+        """Mend it; `unknown` are the times during which nobody could know its state. The moment."""
+        self.shop.set_fault(Fault(service=service, error_ratio=0.0, down=False))
+        now = time.time()
+        truth = self.truths[service]
+        self.truths[service] = Truth(service, truth.broken, now, (*truth.unknown, *unknown))
+        return now
+
+    def alerts_of(self, service: str) -> tuple[Alert, ...]:
+        """The alerts whose source is that service."""
+        return tuple(alert for alert in self.pagerduty.alerts() if alert.source == service)
+
+    def alert_of(self, service: str) -> Alert:
+        """The only alert of that service."""
+        alerts = self.alerts_of(service)
+        assert len(alerts) == 1, f"{len(alerts)} alerts of {service}: {[(alert.dedup_key, alert.summary) for alert in alerts]}"
+        return alerts[0]
+
+    async def wait_alert(self, service: str, *, severity: str = "", is_open: bool = True, seconds: float = 30.0) -> Alert:
+        """Until an alert of that service stands so; that alert."""
+
+        def find() -> list[Alert]:
+            alerts = (alert for alert in self.alerts_of(service) if alert.is_open is is_open)
+            return [alert for alert in alerts if not severity or alert.severity == severity]
+
+        state = f"{'open' if is_open else 'resolved'} {severity}".strip()
+        await wait_until(lambda: bool(find()), f"an alert of {service}, {state}", seconds=seconds)
+        return find()[-1]
+
+    async def check_oracle(self, *, also: tuple[Truth, ...] = ()) -> None:
+        """The oracle over everything that `flip` and `heal` did, and over truths that were made otherwise."""
+        incidents = await self.daemon.incidents()
+        timelines = {each["id"]: await self.daemon.timeline(each["id"]) for each in incidents}
+        check_oracle([*self.truths.values(), *also], self.pagerduty, incidents, timelines)
+
+    def _read_monotonic(self) -> float:
+        return time.monotonic() + self._ahead_seconds
+
+    def _start_prometheus(self) -> None:
+        self.prometheus.configure(scrape_configs=[static_job(JOB, self.shop.target)])
+        if self._past_seconds:
+            self.prometheus.load_openmetrics(self._write_past())
+        self.prometheus.start()
+
+    def _write_past(self) -> str:
+        end_monotonic, end = time.monotonic(), time.time()
+
+        def pass_time(seconds_before_end: float) -> None:
+            self._ahead_seconds = end_monotonic - seconds_before_end - time.monotonic()
+
+        text = write_past(self.shop, pass_time, end, self._past_seconds, {"job": JOB, "instance": self.shop.target})
+        self._ahead_seconds = 0.0
+        return text
+
+    async def _wait_scraped(self) -> None:
+        """Two live scrapes of every service."""
+        query = 'count(count_over_time(http_requests_total{code="200"}[10s]) > 1)'
+
+        async def is_scraped() -> bool:
+            result = await asyncio.to_thread(self.prometheus.query, query)
+            return bool(result) and float(result[0]["value"][1]) >= len(self.shop.traffic.services)
+
+        await wait_until(is_scraped, "every service scraped twice", seconds=30.0)
+
+
+class Booth:
+    """The real daemon between a scripted Prometheus and the PagerDuty stand-in: for tests that are not about queries.
+
+    Every query gets the values that `show` set last, one sample a service. Nothing runs before `daemon.start`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        rules: Mapping[str, str] | None = None,
+        routing_keys: Mapping[str, str] | None = None,
+        calls_per_window: int = 120,
+        **settings: str,
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.source = BadPrometheus()
+        self.pagerduty = PagerDuty(routing_keys or {"default": KEY}, calls_per_window=calls_per_window)
+        self.daemon = Daemon(folder, {})
+        self.daemon.write_rules(**({"errors": PLAIN_RULES} if rules is None else rules))
+        self._settings = settings
+        self._values: dict[str, float] = {}
+        self._parts = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await self._parts.enter_async_context(self.source)
+        await self._parts.enter_async_context(self.pagerduty)
+        self._parts.push_async_callback(self.daemon.end)
+        self.daemon.settings |= list_settings(self.pagerduty, prometheus_url=self.source.url, **self._settings)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._parts.aclose()
+
+    def show(self, **values: float) -> None:
+        """Set the value of these services; the others keep theirs."""
+        self._values |= values
+        self.source.answer = vector(*(({"service": name}, repr(value)) for name, value in self._values.items()), at=time.time())
+
+    def use_key(self, name: str, key: str) -> None:
+        """Change a routing key of the daemon's settings, for its next start."""
+        self.daemon.settings["DETECTOR_PAGERDUTY__ROUTING_KEYS"] = json.dumps({name: key})
+
+    async def wait_open(self, count: int, *, seconds: float = 20.0) -> None:
+        """Until that many alerts are open."""
+        await wait_until(lambda: len(self.pagerduty.open_alerts()) == count, f"{count} open alert(s)", seconds=seconds)
+
+    def count_sent(self, action: str) -> int:
+        """Requests with that event_action, whatever they were answered."""
+        return sum((request.event or {}).get("event_action") == action for request in self.pagerduty.requests)
