@@ -284,7 +284,9 @@ def _track(evaluation: Evaluation, policy: Policy, state: AlertState) -> AlertSt
             bindings[name + BASELINE_SUFFIX] = baseline
     held = next((comparison for comparison in policy.open.comparisons if comparison.holds(bindings)), None)
     if held is None:
-        return replace(state, signals=signals)
+        # a vector rule compares inside its query, so its one signal is what breached
+        named = evaluation.rule.signals[0].name if evaluation.rule.vector else state.signal
+        return replace(state, signals=signals, signal=named)
     return replace(state, signals=signals, signal=held.signal, threshold=held.bound(bindings))
 
 

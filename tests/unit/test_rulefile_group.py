@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from detector.adapters.rulefile import RuleDirectory
 from detector.adapters.rulefile.gotemplate import translate
 from detector.adapters.template import TemplateRenderer
+from detector.domain.advance import advance
+from detector.domain.catalogue import Catalogue
 from detector.domain.condition import Comparison
+from detector.domain.judgement import Evaluation
+from detector.domain.outcome import Samples
+from detector.domain.reading import read_signals
 from detector.domain.rule import Instant, RuleSet
 from detector.domain.severity import Severity
 
@@ -49,7 +54,7 @@ def make_group(*rules: str) -> str:
 def test_an_alerting_rule_is_a_rule_whose_condition_lies_in_its_query() -> None:
     """All that Prometheus knows of it is there; recovery needs no waiting that Prometheus does not know either."""
     (rule,) = compile_groups(FILE).rules
-    query = "100 * node_filesystem_avail_bytes / node_filesystem_size_bytes < 10\n"
+    query = "100 * node_filesystem_avail_bytes / node_filesystem_size_bytes < 10"
     assert rule.signals == (Instant("value", query),)
     assert (rule.name, rule.vector, rule.by, rule.every_seconds, rule.offset_seconds) == ("DiskFull", True, None, 30.0, 10.0)
     policy = rule.policy
@@ -171,3 +176,15 @@ def test_go_templates_are_rendered_or_shown(go: str, shown: str) -> None:
 def test_any_annotation_becomes_a_good_template(text: str) -> None:
     """Nothing that stands in an annotation makes a template that does not parse."""
     assert TemplateRenderer().find_fault(translate(text)) is None
+
+
+def test_the_value_of_a_rule_without_a_threshold_reaches_its_alert() -> None:
+    """`{{ $value }}` needs the alert to know which signal breached, also where the query ends in no comparison with a number."""
+    (rule,) = compile_groups(make_group("{alert: A, expr: absent(up)}")).rules
+    labels = (("job", "api"),)
+    readings = read_signals(rule, {"absent(up)": Samples({labels: 1.0})})
+    evaluation = Evaluation(
+        rule=rule, catalogue=Catalogue(), readings=readings, severity_readings=readings, baselines={}, history={}, now=1000.0
+    )
+    state = advance(evaluation, [labels], {}).states[labels]
+    assert (state.signal, state.threshold, state.signals["value"].value) == ("value", None, 1.0)

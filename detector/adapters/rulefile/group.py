@@ -65,13 +65,14 @@ def build_group(reader: Reader, group: Fields, every_seconds: float) -> list[Gro
 
 def _build(reader: Reader, group: Fields, fields: Fields, every_seconds: float) -> Rule:
     query: Scalar = fields.get("expr")
+    text = query.text.strip()
     check_query(reader, query, every_seconds, foreign=True)
     labels = {**group.get("labels", {}), **fields.get("labels", {})}
     annotations = fields.get("annotations", {})
     recovery = "!open"
     word = labels.get("severity", "").lower()
     policy = Policy(
-        open=Present(query.text, comparisons=_compare(query.text)),
+        open=Present(text, comparisons=_compare(text)),
         recover=Recovery(recovery, Scope((SIGNAL,)).split(recovery)),
         severity=(Rung(SEVERITIES.get(word, Severity.MEDIUM), Present("true")),),
         summary=next((translate(annotations[key]) for key in _SUMMARIES if key in annotations), ""),
@@ -79,12 +80,12 @@ def _build(reader: Reader, group: Fields, fields: Fields, every_seconds: float) 
         for_seconds=fields.get("for", 0.0),
         keep_open_seconds=fields.get("keep_firing_for", 0.0),
         recover_for_seconds=0.0,
-        labels={name: translate(text) for name, text in labels.items()},
-        links={_LINKS[name]: translate(text) for name, text in annotations.items() if name in _LINKS},
+        labels={name: translate(value) for name, value in labels.items()},
+        links={_LINKS[name]: translate(value) for name, value in annotations.items() if name in _LINKS},
     )
     return Rule(
         name=fields.get("alert"),
-        signals=(Instant(SIGNAL, query.text),),
+        signals=(Instant(SIGNAL, text),),
         policy=policy,
         source=reader.locate(fields.node.place),
         by=None,
