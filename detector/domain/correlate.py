@@ -36,7 +36,8 @@ from detector.domain.ticket import describe_breach, describe_recovery
 def correlate(book: Book, transitions: Sequence[Transition], catalogue: Catalogue, paging: Paging, now: float) -> Decision:
     """Decide on transitions, then on the timers that are due at `now`."""
     ledger = Ledger(book, catalogue, paging, now)
-    for transition in transitions:
+    # Known alerts first: a relapse brings its incident back before a new alert of the service looks for one to join.
+    for transition in sorted(transitions, key=lambda transition: not ledger.find_by_alert(_name_alert(transition))):
         _apply(ledger, transition)
     _settle_touched(ledger)
     for incident in ledger.incidents():
@@ -208,11 +209,14 @@ def _note_unknown(ledger: Ledger, transition: Transition) -> None:
 
 def _find_firing(ledger: Ledger, transition: Transition) -> Iterator[tuple[Incident, JoinedAlert]]:
     """The alert that the transition tells of, in every incident where it fires."""
-    absent = transition.change in {Change.ABSENT, Change.PRESENT}
-    key = name_alert(transition.rule, transition.labels, absent=absent)
+    key = _name_alert(transition)
     for incident in ledger.find_by_alert(key):
         if incident.alerts[key].firing:
             yield incident, incident.alerts[key]
+
+
+def _name_alert(transition: Transition) -> str:
+    return name_alert(transition.rule, transition.labels, absent=transition.change in {Change.ABSENT, Change.PRESENT})
 
 
 def _settle_touched(ledger: Ledger) -> None:

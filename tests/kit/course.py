@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -122,14 +122,17 @@ class Course:
         self.now += seconds
         transitions: list[Transition] = []
         for rule in self.rules.rules:
-            evaluation = self._evaluate(rule, answers, recent or {})
-            evaluation |= {"baselines": to_values(baselines), "history": to_values(history), "answering": answering}
+            evaluation = replace(
+                self.read(rule, recent=recent, **answers),
+                baselines=to_values(baselines),
+                history=to_values(history),
+                answering=answering,
+            )
             states = self.states.setdefault(rule.name, {})
-            keys = [*states, *sorted(evaluation["readings"].keys - states.keys())]
-            severity = evaluation.pop("severity_readings")
-            advanced = advance(Evaluation(**evaluation), keys, states)
+            keys = [*states, *sorted(evaluation.readings.keys - states.keys())]
+            advanced = advance(replace(evaluation, severity_readings=None), keys, states)
             if advanced.wants_severity:
-                advanced = advance(Evaluation(**evaluation, severity_readings=severity), keys, states)
+                advanced = advance(evaluation, keys, states)
             self._swap(states, advanced)
             transitions += advanced.transitions
         return self.tell(*transitions)
@@ -152,16 +155,12 @@ class Course:
         self.notices += decision.notices
         return decision
 
-    def _evaluate(self, rule: Rule, answers: Mapping[str, Answer], recent: Mapping[str, Answer]) -> dict[str, Any]:
+    def read(self, rule: Rule, *, recent: Mapping[str, Answer] | None = None, **answers: Answer) -> Evaluation:
+        """What an evaluation of the rule knows now, severity included."""
         queries = (*plan_queries(rule), *plan_queries(rule, severity=True))
-        outcomes = {query: _answer(query, answers, recent) for query in queries}
-        return {
-            "rule": rule,
-            "catalogue": self.rules.catalogue,
-            "readings": read_signals(rule, outcomes),
-            "severity_readings": read_signals(rule, outcomes, severity=True),
-            "now": self.now,
-        }
+        outcomes = {query: _answer(query, answers, recent or {}) for query in queries}
+        readings, severity = read_signals(rule, outcomes), read_signals(rule, outcomes, severity=True)
+        return Evaluation(rule, self.rules.catalogue, readings, self.now, severity)
 
     @staticmethod
     def _swap(states: dict[Labels, AlertState], advanced: Advanced) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from detector.domain.advance import Advanced, advance, end_alerts
 from detector.domain.alert import Phase
-from detector.domain.judgement import Evaluation
 from detector.domain.outcome import NoData, Samples
 from detector.domain.severity import Severity
 from tests.kit.course import FAILED, GONE, Answer, Course, shop
@@ -222,9 +222,8 @@ def test_severity_is_asked_for_only_where_something_is_pending_or_firing() -> No
     """Without severity readings `advance` says that it wants them, and only then."""
     course = make_course(**{"for": "10s"})
     for answer, wanted in ((GOOD, False), (BAD, True)):
-        evaluation = course._evaluate(course.rule, {"errors": {"shop": answer}}, {})
-        evaluation.pop("severity_readings")
-        assert advance(Evaluation(**evaluation), [shop()], {}).wants_severity is wanted
+        evaluation = replace(course.read(course.rule, errors={"shop": answer}), severity_readings=None)
+        assert advance(evaluation, [shop()], {}).wants_severity is wanted
 
 
 # --- baselines
