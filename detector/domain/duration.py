@@ -7,7 +7,7 @@ import re
 UNITS_SECONDS = {"y": 365 * 86400.0, "w": 7 * 86400.0, "d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 DURATION_PATTERN = r"(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m(?!s))?(?:\d+s)?(?:\d+ms)?"
 
-_WHOLE = re.compile(DURATION_PATTERN)
+_WHOLE = re.compile(DURATION_PATTERN, re.ASCII)
 _PART = re.compile(r"(\d+)(ms|[ywdhms])")
 _LONGEST_DIGITS = 9
 
