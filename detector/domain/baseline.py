@@ -53,8 +53,13 @@ def read_history(rule: Rule, outcomes: Mapping[str, Outcome]) -> Mapping[str, Va
     return {name: _read(rule, name, queries, outcomes) for name, queries in plan_history(rule).items()}
 
 
+def find_floor(rule: Rule, name: str) -> float | None:
+    """The least baseline that the signal may have: a ratio that is usually 0 must not make every error a breach."""
+    return RATIO_FLOOR if any(isinstance(signal, Ratio) and signal.name == name for signal in rule.signals) else None
+
+
 def _read(rule: Rule, name: str, queries: tuple[str, ...], outcomes: Mapping[str, Outcome]) -> Values:
-    floor = RATIO_FLOOR if any(isinstance(signal, Ratio) and signal.name == name for signal in rule.signals) else None
+    floor = find_floor(rule, name)
     found: dict[Labels, float] = {}
     for query in queries:
         probe = Rule(name=rule.name, signals=(Instant(name, query),), policy=rule.policy, source=rule.source, by=rule.by)

@@ -7,7 +7,7 @@ a variable was missing, or the result was not a boolean.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,3 +72,16 @@ class Condition(Protocol):
 
     def evaluate(self, bindings: Bindings) -> bool | None:
         """Answer with the variables bound; a missing one makes the answer None unless the others decide it."""
+
+
+@runtime_checkable
+class Directed(Protocol):
+    """A condition that knows which way each number moves it.
+
+    `directions`: 1 for a number whose growth can only turn the answer towards True, -1 towards False; every number that is named
+    stands in it, flags do not. None where the form of the condition does not tell.
+    """
+
+    @property
+    def directions(self) -> Mapping[str, int] | None:
+        """Direction by name."""

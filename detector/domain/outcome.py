@@ -75,3 +75,36 @@ class RangeSamples:
 
 
 RangeOutcome: TypeAlias = RangeSamples | NoData | QueryFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One series over the steps of a range, counted from 0: finite values, and steps at which it was there without one."""
+
+    values: Mapping[int, float] = field(default_factory=dict)
+    undefined: AbstractSet[int] = field(default_factory=frozenset)
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Everything one query says at each step of a range: what `Samples` is of one moment."""
+
+    series: Mapping[Labels, Trace] = field(default_factory=dict)
+
+
+MatrixOutcome: TypeAlias = Matrix | QueryFailed
+
+
+def cut_moment(series: Mapping[Labels, Trace], step: int) -> Samples | NoData:
+    """What an instant query at that step would have answered, of these series."""
+    values: dict[Labels, float] = {}
+    undefined: set[Labels] = set()
+    for labels, trace in series.items():
+        value = trace.values.get(step)
+        if value is not None:
+            values[labels] = value
+        elif step in trace.undefined:
+            undefined.add(labels)
+    if not values:
+        return NoData(len(undefined), frozenset(undefined))
+    return Samples(values, len(undefined), frozenset(undefined))

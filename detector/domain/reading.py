@@ -6,12 +6,12 @@ is unknown; here it is kept apart why: the query failed, the series is missing, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import NormalDist
-from typing import TypeAlias, assert_never
+from typing import Generic, TypeAlias, TypeVar, assert_never
 
 from detector.domain.duration import format_duration
 from detector.domain.label import Labels, project_labels
@@ -19,6 +19,7 @@ from detector.domain.outcome import FailureReason, NoData, Outcome, QueryFailed,
 from detector.domain.rule import Instant, Ratio, Rule, Signal
 
 Values: TypeAlias = Mapping[Labels, float]
+K = TypeVar("K", bound=Hashable)
 _NONE: AbstractSet[Labels] = frozenset()
 
 
@@ -144,7 +145,8 @@ def _read_signal(signal: Signal, parts: list[Outcome], by: tuple[str, ...] | Non
         case Instant():
             return Column(values=series[0], idle=_list_undefined(parts[0], by))
         case Ratio():
-            return _divide(signal, series[0], series[1], _list_undefined(parts[1], by))
+            shares = divide(signal, series[0], series[1], _list_undefined(parts[1], by))
+            return Column(shares.values, shares.lower, shares.thin, shares.idle)
         case _:
             assert_never(signal)
 
@@ -175,25 +177,38 @@ def _list_undefined(outcome: Outcome, by: tuple[str, ...] | None) -> AbstractSet
     return outcome.undefined if by is None else frozenset(project_labels(labels, by) for labels in outcome.undefined)
 
 
-def _divide(signal: Ratio, numerator: Values, denominator: Values, undefined: AbstractSet[Labels]) -> Column:
-    """A missing numerator beside a present denominator is 0; a missing or zero denominator is no data."""
-    values: dict[Labels, float] = {}
-    thin: set[Labels] = set()
+@dataclass(frozen=True, slots=True)
+class Shares(Generic[K]):
+    """A ratio: shares, their Wilson lower bounds where asked for, what had too little traffic, what had none."""
+
+    values: Mapping[K, float]
+    lower: Mapping[K, float] | None
+    thin: AbstractSet[K]
+    idle: AbstractSet[K]
+
+
+def divide(signal: Ratio, numerator: Mapping[K, float], denominator: Mapping[K, float], undefined: AbstractSet[K]) -> Shares[K]:
+    """The ratio of each key: of alerts at one moment, or of moments of one alert.
+
+    A missing numerator beside a present denominator is 0; a missing or zero denominator is no data.
+    """
+    values: dict[K, float] = {}
+    thin: set[K] = set()
     idle = set(undefined)
-    lower: dict[Labels, float] = {}
+    lower: dict[K, float] = {}
     least = signal.min_total or 0.0
     z = None if signal.confidence is None else NormalDist().inv_cdf(signal.confidence)
-    for labels, total in denominator.items():
+    for key, total in denominator.items():
         if total < least:
-            thin.add(labels)
+            thin.add(key)
         elif total > 0:
-            share = numerator.get(labels, 0.0) / total
-            values[labels] = share
+            share = numerator.get(key, 0.0) / total
+            values[key] = share
             if z is not None:
-                lower[labels] = _wilson_lower(share, total, z)
+                lower[key] = _wilson_lower(share, total, z)
         else:
-            idle.add(labels)
-    return Column(values, None if z is None else lower, thin, idle)
+            idle.add(key)
+    return Shares(values, None if z is None else lower, thin, idle)
 
 
 def _wilson_lower(share: float, total: float, z: float) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from detector.domain.outcome import Outcome, RangeOutcome
+from detector.domain.outcome import MatrixOutcome, Outcome, RangeOutcome
 
 
 class SampleSource(Protocol):
@@ -17,3 +17,12 @@ class SampleSource(Protocol):
         self, expr: str, start: float, end: float, step_seconds: float, *, deadline_seconds: float
     ) -> RangeOutcome:
         """Range query over [start, end]."""
+
+
+class PastSource(SampleSource, Protocol):
+    """A source that also tells a long past at once. Never raises for outside faults."""
+
+    async def query_matrix(
+        self, expr: str, start: float, count: int, step_seconds: float, *, deadline_seconds: float
+    ) -> MatrixOutcome:
+        """What instant queries at start, start + step, ... (`count` of them) would answer."""

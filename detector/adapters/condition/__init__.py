@@ -8,6 +8,7 @@ result that is `True` or `False` itself is an answer.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cel_expr_python import cel
 
+from detector.adapters.condition.direction import find_directions
 from detector.adapters.condition.text import BASELINE as BASELINE  # given on to rulefile
 from detector.adapters.condition.text import find_comparisons, find_names, rewrite, split_alternatives
 from detector.domain.condition import Comparison
@@ -71,6 +73,7 @@ class CelCondition:
     names: frozenset[str]
     comparisons: tuple[Comparison, ...]
     expression: Any = field(repr=False, compare=False)
+    directions: Mapping[str, int] | None = field(default=None, repr=False, compare=False)
 
     def evaluate(self, bindings: Bindings) -> bool | None:
         """True, False, or None where the answer is unknown."""
@@ -141,7 +144,9 @@ def _compile(scope: Scope, text: str, recover: bool) -> CelCondition:  # noqa: F
             [ConditionFault(0, f"a condition is true or false, this is {name}; compare it, e.g. `error_rate > 0.01`")]
         )
     variables = frozenset((*numbers, *flags))
-    return CelCondition(text, find_names(source) & variables, find_comparisons(source, frozenset(numbers)), expression)
+    known = frozenset(numbers)
+    names = find_names(source) & variables
+    return CelCondition(text, names, find_comparisons(source, known), expression, find_directions(source, known))
 
 
 def _read_faults(report: str, source: str, positions: list[int], known: tuple[str, ...]) -> list[ConditionFault]:

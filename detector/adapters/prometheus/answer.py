@@ -9,6 +9,7 @@ bytes of its `metric` object. 20,000 series with that memory: 9 to 20 ms, by wha
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import compress
 from math import isfinite
 from operator import not_
@@ -17,7 +18,18 @@ from typing import TypeVar
 import msgspec
 
 from detector.domain.label import NO_LABELS, Labels, format_labels, make_labels
-from detector.domain.outcome import FailureReason, NoData, Outcome, QueryFailed, RangeOutcome, RangeSamples, Samples
+from detector.domain.outcome import (
+    FailureReason,
+    Matrix,
+    MatrixOutcome,
+    NoData,
+    Outcome,
+    QueryFailed,
+    RangeOutcome,
+    RangeSamples,
+    Samples,
+    Trace,
+)
 
 _DETAIL_CHARACTERS = 300
 _REMEMBERED_SETS = 50_000
@@ -54,6 +66,11 @@ class _Row(msgspec.Struct, gc=False):
     values: list[_TextPoint] = []
 
 
+class _PlainRow(msgspec.Struct, gc=False):
+    metric: msgspec.Raw
+    values: list[_Point] = []
+
+
 class _VectorData(msgspec.Struct, rename="camel"):
     result_type: str
     result: list[_Series]
@@ -88,6 +105,7 @@ _ANY_ANSWER = msgspec.json.Decoder(_AnyAnswer)
 _ANY_DATA = msgspec.json.Decoder(_AnyData)
 _TEXT_VECTOR = msgspec.json.Decoder(list[_TextSeries])
 _MATRIX = msgspec.json.Decoder(list[_Row])
+_PLAIN_MATRIX = msgspec.json.Decoder(list[_PlainRow], strict=False)
 _SCALAR = msgspec.json.Decoder(_TextPoint)
 _METRIC = msgspec.json.Decoder(dict[str, str])
 _SETS = msgspec.json.Decoder(list[dict[str, str]])
@@ -95,6 +113,27 @@ _NAMES = msgspec.json.Decoder(list[str])
 _BUILD = msgspec.json.Decoder(dict[str, str])
 # RecursionError: a body of 100,000 opening brackets. UnicodeDecodeError: invalid UTF-8 inside a string.
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """The steps that a range query was asked for; their numbers are shared by all its series."""
+
+    start: float
+    step_seconds: float
+    numbers: tuple[int, ...]
+
+    def make_trace(self, times: list[float], values: list[float]) -> Trace:
+        """A series by step."""
+        if len(values) == len(self.numbers):
+            placed = dict(zip(self.numbers, values, strict=True))
+        else:
+            start, step_seconds, numbers = self.start, self.step_seconds, self.numbers
+            placed = {numbers[round((time - start) / step_seconds)]: value for time, value in zip(times, values, strict=True)}
+        if isfinite(sum(values)):
+            return Trace(placed)
+        undefined = frozenset(step for step, value in placed.items() if not isfinite(value))
+        return Trace({step: value for step, value in placed.items() if step not in undefined}, undefined)
 
 
 class _LabelMemory(dict[bytes, Labels]):
@@ -139,6 +178,34 @@ class AnswerReader:
             return self._gather_matrix(_MATRIX.decode(data.result)), _collect_annotations(answer)
         except (*_UNREADABLE, ValueError) as error:
             return _refuse_shape("the matrix", error), ()
+
+    def read_matrix(self, body: bytes, start: float, count: int, step_seconds: float) -> tuple[MatrixOutcome, tuple[str, ...]]:
+        """Outcome of a range query by step; a scalar expression is a matrix of one series without labels."""
+        answer = _decode_any(body)
+        if isinstance(answer, QueryFailed):
+            return answer, ()
+        try:
+            data = _ANY_DATA.decode(answer.data)
+            if data.result_type != "matrix":
+                return _refuse_type(data.result_type, "matrix"), ()
+            steps = _Steps(start, step_seconds, tuple(range(count)))
+            return self._lay_out(data.result, steps), _collect_annotations(answer)
+        except (*_UNREADABLE, ValueError) as error:
+            return _refuse_shape("the matrix", error), ()
+
+    def _lay_out(self, result: msgspec.Raw, steps: _Steps) -> MatrixOutcome:
+        series: dict[Labels, Trace] = {}
+        rows: list[_PlainRow] | list[_Row]
+        try:
+            rows = _PLAIN_MATRIX.decode(result)
+        except msgspec.ValidationError:  # `+Inf` among the values
+            rows = _MATRIX.decode(result)
+        for row in rows:
+            labels = self._labels[bytes(row.metric)]
+            if labels in series:
+                return _refuse_duplicate(labels)
+            series[labels] = steps.make_trace([point.time for point in row.values], [float(point.value) for point in row.values])
+        return Matrix(series)
 
     def _read_unusual(self, body: bytes) -> tuple[Outcome, tuple[str, ...]]:
         """Read what is not a plain vector: an error, a scalar, `+Inf` among the values, or something that is no answer."""

@@ -13,7 +13,7 @@ from typing import TypeAlias, assert_never
 from urllib.parse import quote, urlencode
 
 from detector.adapters.prometheus import answer
-from detector.domain.outcome import FailureReason, Outcome, QueryFailed, RangeOutcome
+from detector.domain.outcome import FailureReason, MatrixOutcome, Outcome, QueryFailed, RangeOutcome
 from detector.transport.exchange import MAX_BODY_BYTES, Exchange, Request
 from detector.transport.fault import ExchangeError, Fault
 
@@ -67,6 +67,19 @@ class PrometheusSource:
         if isinstance(body, QueryFailed):
             return body
         outcome, annotations = self._reader.read_range(body)
+        self._pass_on(expr, annotations)
+        return outcome
+
+    async def query_matrix(
+        self, expr: str, start: float, count: int, step_seconds: float, *, deadline_seconds: float = DEFAULT_DEADLINE_SECONDS
+    ) -> MatrixOutcome:
+        """What `count` instant queries would answer, as one range query; non-finite values keep their place."""
+        end = start + (count - 1) * step_seconds
+        span = {"start": _write_time(start), "end": _write_time(end), "step": _write_time(step_seconds)}
+        body = await self._ask("query_range", {"query": expr, **span}, deadline_seconds)
+        if isinstance(body, QueryFailed):
+            return body
+        outcome, annotations = self._reader.read_matrix(body, start, count, step_seconds)
         self._pass_on(expr, annotations)
         return outcome
 
