@@ -22,7 +22,7 @@ from rich.text import Text
 from detector.domain.quantity import format_percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Self
@@ -38,6 +38,7 @@ _SMALLEST_SCALE = 0.05
 _SAMPLE_SECONDS = 1.0
 _PROGRESS_LINE_SECONDS = 5.0
 _ACTOR_COLUMNS = 11
+_INCIDENTS = 3
 _STYLES = {"critical": "bold red", "high": "bold red", "error": "bold red", "medium": "yellow", "warning": "yellow"}
 _ACTOR_STYLES = {"detector": "bold cyan", "pagerduty": "bold magenta", "prometheus": "yellow", "shop": "blue"}
 
@@ -51,13 +52,19 @@ class Wait:
     usual: float
 
 
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """The reader went away: let the story end in order, where rich would end the process."""
+        raise  # noqa: PLE0704 - rich calls this while it handles the BrokenPipeError
+
+
 class Screen:
     """Use it as a context manager; `say` and `show_page` may be called all the time, `update` as often as there is news."""
 
     def __init__(self, *, recording: bool = False) -> None:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="replace")  # a terminal without Unicode shows "?", and no traceback
-        self._console = Console(highlight=False, emoji=False)
+        self._console = _Terminal(highlight=False, emoji=False)
         self._is_live = sys.stdout.isatty() and not self._console.is_dumb_terminal
         self._recorder = _build_recorder() if recording else None
         self._live: Live | None = None
@@ -93,10 +100,13 @@ class Screen:
         """One line that stays: when, who, what."""
         clock = _format_clock(self.elapsed)
         if not self._is_live:
-            self._console.print(f"{clock}  {actor:<{_ACTOR_COLUMNS}} {text}", markup=False, soft_wrap=True)
+            self._say_plainly(actor, text)
         grid = _build_grid()
         grid.add_row(Text(clock, "dim"), Text(actor, _ACTOR_STYLES.get(actor, "bold")), Text(text, style))
-        self._print_pretty(grid)
+        self._print_pretty(lambda _: grid)
+
+    def _say_plainly(self, actor: str, text: str) -> None:
+        self.tell(f"{_format_clock(self.elapsed)}  {actor:<{_ACTOR_COLUMNS}} {text}")
 
     def tell(self, text: str = "", *, style: str = "") -> None:
         """Text without a time: what this is, and what to do next."""
@@ -111,14 +121,7 @@ class Screen:
             self.tell(f"       {title}")
             for name, value in rows:
                 self.tell(f"       | {name:<18} {value}")
-        table = Table.grid(padding=(0, 2))
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in rows:
-            table.add_row(name, Text(value, "bold" if name == "summary" else _STYLES.get(value, "")))
-        self._print_pretty(
-            Panel(table, title=title, title_align="left", border_style=_STYLES.get(severity, "green"), width=self._width)
-        )
+        self._print_pretty(lambda width: _draw_page(title, rows, severity, width))
 
     def update(self, picture: Picture, wait: Wait | None = None) -> None:
         """Show the moment. In a pipe a long wait says every few seconds how far it is."""
@@ -127,21 +130,23 @@ class Screen:
             for service, ratio in picture.ratios.items():
                 self._history.setdefault(service, []).append(ratio)
         if self._live is not None:
-            self._live.update(self._draw(picture, wait), refresh=True)
+            self._live.update(self._draw(picture, wait, self._width), refresh=True)
         elif wait is not None and wait.waited >= _PROGRESS_LINE_SECONDS and self.elapsed - self._lined >= _PROGRESS_LINE_SECONDS:
             self._lined = self.elapsed
-            self.say("...", f"{wait.label}: {wait.waited:.0f} s of about {wait.usual:.0f} s{self._outline(picture.ratios)}")
+            self._say_plainly(
+                "...", f"{wait.label}: {wait.waited:.0f} s of about {wait.usual:.0f} s{self._outline(picture.ratios)}"
+            )
 
     def finish(self, picture: Picture) -> None:
         """The last picture, below which lines follow: the panel on a terminal, the sparklines in a pipe."""
         if self._live is not None:
-            self._live.update(self._draw(picture, None), refresh=True)
+            self._live.update(self._draw(picture, None, self._width), refresh=True)
             self._pause()
         else:
             for service, values in self._history.items():
                 self.tell(f"       {service:<10} {self.spark(values)}  peak {format_percent(max(values))}")
         if self._recorder is not None:
-            self._recorder.print(self._draw(picture, None))
+            self._recorder.print(self._draw(picture, None, WIDTH))
 
     def save(self, file: Path) -> None:
         """Write what was recorded as an SVG that fetches nothing. Raises OSError."""
@@ -158,11 +163,11 @@ class Screen:
     def _width(self) -> int:
         return min(WIDTH, self._console.width) if self._is_live else WIDTH
 
-    def _print_pretty(self, drawing: Table | Panel) -> None:
+    def _print_pretty(self, draw: Callable[[int], Table | Panel]) -> None:
         if self._is_live:
-            self._console.print(drawing)
+            self._console.print(draw(self._width))
         if self._recorder is not None:
-            self._recorder.print(drawing)
+            self._recorder.print(draw(WIDTH))
 
     def _outline(self, ratios: Mapping[str, float]) -> str:
         worst = max(ratios, key=lambda service: ratios[service], default=None)
@@ -175,31 +180,31 @@ class Screen:
         highest = len(self._marks) - 1
         return min(highest, max(1, round(value / top * highest))) if value > 0 else 0
 
-    def _draw(self, picture: Picture, wait: Wait | None) -> Panel:
+    def _draw(self, picture: Picture, wait: Wait | None, width: int) -> Panel:
         table = Table.grid(padding=(0, 2))
         for service, values in self._history.items():
-            table.add_row(Text(service), self._color_spark(values), _color_ratio(picture.ratios.get(service)))
-        parts: list[Table | Text] = [table, Text()]
-        parts += [_draw_incident(incident) for incident in picture.incidents[:3]]
-        opened = sum(alert.is_open for alert in picture.alerts)
-        parts.append(
-            Text.assemble(
-                "pagerduty  ", (f"{opened} open", "bold red" if opened else "green"), f" of {len(picture.alerts)} received"
-            )
-        )
+            table.add_row(Text(service), self._color_spark(values, width - 30), _color_ratio(picture.ratios.get(service)))
+        parts: list[Table | Text] = [table, Text(), _draw_state(picture)]
         if wait is not None:
             parts.append(_draw_wait(wait))
         title = f"error rate as Prometheus sees it, last {_SPARK_COLUMNS} s · {_format_clock(self.elapsed).strip()}"
-        return Panel(Group(*parts), title=title, title_align="left", border_style="dim", width=self._width)
+        return Panel(Group(*parts), title=title, title_align="left", border_style="dim", width=width)
 
-    def _color_spark(self, values: Sequence[float]) -> Text:
-        shown = values[-min(_SPARK_COLUMNS, self._width - 30) :]
+    def _color_spark(self, values: Sequence[float], columns: int) -> Text:
+        shown = values[-min(_SPARK_COLUMNS, columns) :]
         return Text.assemble(*((self._marks[self._level(value)], "red" if value > LIMIT else "green") for value in shown))
 
 
 def _build_recorder() -> Console:
     return Console(
-        record=True, file=io.StringIO(), width=WIDTH, force_terminal=True, color_system="truecolor", highlight=False, emoji=False
+        record=True,
+        file=io.StringIO(),
+        width=WIDTH,
+        force_terminal=True,
+        no_color=False,
+        color_system="truecolor",
+        highlight=False,
+        emoji=False,
     )
 
 
@@ -211,12 +216,27 @@ def _build_grid() -> Table:
     return grid
 
 
-def _draw_incident(incident: Mapping[str, object]) -> Text:
-    severity, status = str(incident["severity"]), str(incident["status"])
-    services = incident["services"]
-    affected = ", ".join(map(str, services)) if isinstance(services, list) else ""
-    style = _STYLES.get(severity, "") if status in {"open", "acknowledged"} else "green"
-    return Text.assemble("incident   ", (f"{severity.upper()} {status}", style), f"  {affected}  ", (str(incident["id"]), "dim"))
+def _draw_page(title: str, rows: Sequence[tuple[str, str]], severity: str, width: int) -> Panel:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        table.add_row(name, Text(value, "bold" if name == "summary" else _STYLES.get(value, "")))
+    return Panel(table, title=title, title_align="left", border_style=_STYLES.get(severity, "green"), width=width)
+
+
+def _draw_state(picture: Picture) -> Table:
+    """The latest incidents and what is open at PagerDuty."""
+    table = Table.grid(padding=(0, 2))
+    for incident in picture.incidents[:_INCIDENTS]:
+        severity, status, services = str(incident["severity"]), str(incident["status"]), incident["services"]
+        style = _STYLES.get(severity, "") if status in {"open", "acknowledged"} else "green"
+        table.add_row(
+            "incident", Text(f"{severity.upper()} {status}", style), ", ".join(services), Text(str(incident["id"]), "dim")
+        )
+    opened = sum(alert.is_open for alert in picture.alerts)
+    table.add_row("pagerduty", Text(f"{opened} open", "bold red" if opened else "green"), f"of {len(picture.alerts)} received")
+    return table
 
 
 def _draw_wait(wait: Wait) -> Table:

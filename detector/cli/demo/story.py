@@ -55,6 +55,9 @@ def perform(*, keep: bool, record: Path | None) -> int:
     try:
         with Screen(recording=record is not None) as screen:
             code = asyncio.run(_perform(stage, screen, keep=keep, record=record))
+    except BrokenPipeError:  # `detector demo | head`: the command line ends quietly
+        shutil.rmtree(stage.folder, ignore_errors=True)
+        raise
     except (StageError, OSError) as error:
         return fail(f"demo: {error}; logs: {stage.folder}")
     shutil.rmtree(stage.folder, ignore_errors=True)
