@@ -135,19 +135,21 @@ class Evaluator:
             track.swap(found.changed, found.dropped)
 
         if found.transitions:
-            told = [replace(transition, summary=self._summarise(transition)) for transition in found.transitions]
+            told = [replace(transition, summary=summarise(transition, self._renderer)) for transition in found.transitions]
             await self._committer.submit(track.records(found.changed, found.dropped), told, swap)
         else:
             swap()
         if found.changed or found.dropped:
             self._observer.alerts_counted(track.name, dict(track.counts))
 
-    def _summarise(self, transition: Transition) -> str:
-        if transition.change in {Change.ABSENT, Change.PRESENT}:
-            return f"{transition.service}: no data"
-        if not transition.summary:
-            return describe_alert(transition)
-        return self._renderer.render(transition.summary, list_values(transition))
+
+def summarise(transition: Transition, renderer: Renderer) -> str:
+    """The summary of a transition as its incident shows it."""
+    if transition.change in {Change.ABSENT, Change.PRESENT}:
+        return f"{transition.service}: no data"
+    if not transition.summary:
+        return describe_alert(transition)
+    return renderer.render(transition.summary, list_values(transition))
 
 
 def list_values(transition: Transition) -> dict[str, Any]:

@@ -43,8 +43,9 @@ class Bound:
     flags: Mapping[str, bool]
 
     def judge_whole(self) -> bool | None:
-        """What `open` says at the extremes of all steps. False: it holds nowhere, whatever columns are missing; None: nor then,
-        when no column is missing.
+        """What `open` says at the extremes of all steps.
+
+        False: it holds nowhere, whatever columns are missing. None: nor then, provided that no column is missing.
         """
         bindings: dict[str, float | bool] = dict(self.flags)
         for name, column in self.columns.items():
