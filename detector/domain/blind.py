@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from detector.domain.alert import AlertState, Change, EndReason, Phase, Transition
+from detector.domain.incident import OWN_SERVICE
 from detector.domain.label import NO_LABELS
 from detector.domain.severity import Severity
 
 BLIND_RULE = "blind"
-OWN_SERVICE = "detector"
 LONGEST_GAP_SECONDS = 30.0
 
 

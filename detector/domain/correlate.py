@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from detector.domain.alert import Change, EndReason, Transition
+from detector.domain.alert import Change, Transition
+from detector.domain.audience import tell
 from detector.domain.blind import BLIND_RULE
 from detector.domain.catalogue import Catalogue
+from detector.domain.dependency import JOIN_WITHIN_SECONDS, find_related, list_dependencies
 from detector.domain.incident import (
     BLIND_ID,
     FIXED_IDS,
@@ -23,26 +25,38 @@ from detector.domain.incident import (
     Decision,
     Incident,
     JoinedAlert,
+    NoticeKind,
     Status,
     name_alert,
     name_incident,
 )
 from detector.domain.ledger import Ledger, Paging
-from detector.domain.page import close_pages, open_pages
+from detector.domain.mute import Mute
+from detector.domain.page import open_pages
+from detector.domain.recovery import begin_verification, finish, list_verifications, needs_probes
 from detector.domain.severity import Severity
+from detector.domain.storm import fold, settle_storms
 from detector.domain.ticket import describe_breach, describe_recovery
+from detector.domain.watch import FLAPPING_RELAPSES, FLAPPING_WITHIN_SECONDS, describe_mute, find_due, inform
 
 
-def correlate(book: Book, transitions: Sequence[Transition], catalogue: Catalogue, paging: Paging, now: float) -> Decision:
+def correlate(
+    book: Book, transitions: Sequence[Transition], catalogue: Catalogue, paging: Paging, now: float, mutes: Sequence[Mute] = ()
+) -> Decision:
     """Decide on transitions, then on the timers that are due at `now`."""
-    ledger = Ledger(book, catalogue, paging, now)
+    ledger = Ledger(book, catalogue, paging, now, mutes)
     # Known alerts first: a relapse brings its incident back before a new alert of the service looks for one to join.
     for transition in sorted(transitions, key=lambda transition: not ledger.find_by_alert(_name_alert(transition))):
         _apply(ledger, transition)
+    settle_storms(ledger)
     _settle_touched(ledger)
     for incident in ledger.incidents():
         if incident.due is not None and incident.due <= now:
             _run_timer(ledger, incident)
+        elif incident.status.active and (mutes or incident.muted) and describe_mute(ledger, incident)[0] != incident.muted:
+            ledger.touch(incident)
+    _settle_touched(ledger)
+    settle_storms(ledger)
     _settle_touched(ledger)
     return ledger.decide()
 
@@ -68,16 +82,34 @@ def _begin(ledger: Ledger, transition: Transition) -> None:
     if holding:  # the active one before the one still watched, the latest first; closed ones are here only if their id is fixed
         _begin_again(ledger, max(reversed(holding), key=lambda incident: incident.status.active), alert)
         return
-    for incident in ledger.find_by_service(alert.service):
-        if incident.status.active and incident.join == transition.join and not {incident.id, transition.rule} & _ALONE:
-            ledger.touch(incident)
-            ledger.say(incident, "joined", f"{alert.rule} joined{describe_breach(alert)}: {alert.summary}")
-            ledger.hold(replace(incident, opened=min(incident.opened, alert.breached)), alert)
-            return
-    _open(ledger, transition, alert)
+    incident = _find_to_join(ledger, transition, alert)
+    if incident is None:
+        _open(ledger, transition, alert)
+        return
+    text = f"{alert.rule} joined{describe_breach(alert)}: {alert.summary}"
+    ledger.touch(incident)
+    ledger.say(incident, "joined", text)
+    ledger.add_news(incident, text)
+    ledger.hold(replace(incident, opened=min(incident.opened, alert.breached)), alert)
 
 
 _ALONE = FIXED_IDS | {BLIND_RULE}
+
+
+def _find_to_join(ledger: Ledger, transition: Transition, alert: JoinedAlert) -> Incident | None:
+    """The open incident of the alert's service; else that of something it depends on, begun lately and at least as severe."""
+    if transition.rule in _ALONE:
+        return None
+    for incident in ledger.find_by_service(alert.service):
+        if incident.status.active and incident.join == transition.join and incident.id not in _ALONE and not incident.route:
+            return incident
+    for service in list_dependencies(ledger.catalogue, alert.service):
+        for incident in ledger.find_by_service(service):
+            lately = ledger.now - incident.detected <= JOIN_WITHIN_SECONDS
+            firing = incident.service == service and incident.status.active and incident.join == transition.join
+            if firing and lately and not incident.own and incident.severity >= alert.severity:
+                return incident
+    return None
 
 
 def _begin_again(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
@@ -145,10 +177,13 @@ def _open(ledger: Ledger, transition: Transition, alert: JoinedAlert) -> None:
         rule_labels=transition.rule_labels,
         links=transition.links,
     )
+    incident = replace(incident, see_also=find_related(ledger, incident), verifications=list_verifications(ledger, incident))
     ledger.touch(incident, anew=True)
     ledger.say(incident, "breach", f"first breach seen by {alert.rule}{describe_breach(alert)}", at=alert.breached)
     ledger.say(incident, "opened", f"opened as {alert.severity.value}: {alert.summary}")
-    ledger.hold(incident, alert)
+    incident = ledger.hold(incident, alert)
+    ledger.note_new(incident)
+    fold(ledger, incident)
 
 
 def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
@@ -167,9 +202,20 @@ def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
         end_reason="",
         relapses=(*incident.relapses, ledger.now),
         due=None,
+        state="investigating",
+        summoned=False,
+        stale=False,
+        verifying=None,
+        verifications=list_verifications(ledger, incident),
     )
+    flapping = sum(ledger.now - at <= FLAPPING_WITHIN_SECONDS for at in again.relapses) >= FLAPPING_RELAPSES
+    if flapping:
+        again = replace(again, quiet=incident.peak_severity)
+    word = "flapping" if flapping else "relapse"
+    text = f"{word}, episode {again.episode}: {alert.summary}{describe_breach(alert)}"
     ledger.touch(again, anew=True)
-    ledger.say(again, "relapse", f"relapse, episode {again.episode}: {alert.summary}{describe_breach(alert)}")
+    ledger.say(again, word, text)
+    ledger.add_news(again, text)
     ledger.hold(again, alert)
 
 
@@ -178,7 +224,9 @@ def _end(ledger: Ledger, transition: Transition) -> None:
         signals = alert.signals if alert.absent else transition.state.signals or alert.signals
         ended = replace(alert, ended=transition.at, ended_reason=transition.reason, signals=signals, unknown="")
         ledger.touch(incident)
-        ledger.say(incident, "ended", f"{alert.rule} ended ({transition.reason}){describe_recovery(ended)}", at=transition.at)
+        text = f"{alert.rule} ended ({transition.reason}){describe_recovery(ended)}"
+        ledger.say(incident, "ended", text, at=transition.at)
+        ledger.add_news(incident, text)
         ledger.hold(incident, ended)
 
 
@@ -204,7 +252,8 @@ def _note_unknown(ledger: Ledger, transition: Transition) -> None:
             continue
         text = f"cannot be judged ({why}); state kept" if why else "can be judged again"
         ledger.say(incident, transition.change.value, f"{alert.rule} {text}", at=transition.at)
-        ledger.hold(incident, replace(alert, unknown=why))
+        ledger.touch(incident)
+        ledger.hold(incident, replace(alert, unknown=why, unknown_since=transition.at if why else None))
 
 
 def _find_firing(ledger: Ledger, transition: Transition) -> Iterator[tuple[Incident, JoinedAlert]]:
@@ -237,16 +286,25 @@ def _settle(ledger: Ledger, before: Incident | None, incident: Incident) -> None
             rules=tuple(dict.fromkeys(alert.rule for alert in alerts)),
             severity=severity,
             peak_severity=max(incident.peak_severity, severity),
-            due=min((until for _, until in counting if until is not None), default=None),
+            verifying=None if any(alert.firing for alert in alerts) else incident.verifying,
         )
     )
     if severity != incident.severity:
-        ledger.say(settled, "severity", f"severity {incident.severity.value} -> {severity.value}")
+        text = f"severity {incident.severity.value} -> {severity.value}"
+        ledger.say(settled, "severity", text)
+        ledger.add_news(settled, text)
     firing = any(alert.firing for alert in alerts)
-    if firing or before is None:  # what begins and ends in one batch has begun: its channels hear of both
+    settled, unmute_at = _mute(ledger, settled)
+    if (firing or before is None) and not settled.muted:  # what begins and ends in one batch has begun: its channels hear of both
         settled = open_pages(ledger, before, settled)
-    if not firing:
-        _resolve(ledger, settled)
+        settled = inform(ledger, before, settled)
+    if firing:
+        ends = [until for _, until in counting if until is not None]
+        ledger.put(replace(settled, due=find_due(ledger, settled, [*ends, *unmute_at])))
+    elif needs_probes(ledger, settled):
+        begin_verification(ledger, settled)
+    else:
+        finish(ledger, settled)
 
 
 def _list_severities(incident: Incident, alert: JoinedAlert, now: float) -> list[tuple[Severity, float | None]]:
@@ -269,15 +327,13 @@ def _linger(alert: JoinedAlert) -> float:
     return (alert.ended or 0.0) + alert.demote_after_seconds
 
 
-def _resolve(ledger: Ledger, incident: Incident) -> None:
-    last = max(incident.alerts.values(), key=lambda alert: (alert.ended or 0.0, alert.ended_reason == EndReason.RECOVERED.value))
-    reason = last.ended_reason or EndReason.RECOVERED.value
-    resolved = replace(
-        incident, status=Status.RESOLVED, resolved=ledger.now, end_reason=reason, due=ledger.now + incident.watch_seconds
-    )
-    texts = [describe_recovery(alert) for alert in incident.alerts.values() if not alert.absent]
-    ledger.say(resolved, "resolved", f"resolved ({reason}){next(filter(None, texts), '')}")
-    close_pages(ledger, resolved)
+def _mute(ledger: Ledger, incident: Incident) -> tuple[Incident, list[float]]:
+    """Say when the incident becomes muted or is no longer; also when its mute ends."""
+    text, ends = describe_mute(ledger, incident)
+    if text != incident.muted:
+        ledger.say(incident, "muted" if text else "unmuted", text or f"no longer muted: {incident.muted}")
+        incident = ledger.put(replace(incident, muted=text))
+    return incident, [] if ends is None else [ends]
 
 
 def _run_timer(ledger: Ledger, incident: Incident) -> None:
@@ -292,4 +348,4 @@ def _run_timer(ledger: Ledger, incident: Incident) -> None:
     else:
         closed = replace(incident, status=Status.CLOSED, closed=ledger.now, due=None)
         ledger.say(closed, "closed", "closed: the watch passed without a relapse")
-        ledger.put(closed)
+        tell(ledger, ledger.put(closed), NoticeKind.CLOSE)

@@ -22,6 +22,7 @@ BLIND_ID = "blind"
 STORE_DOWN_ID = "store-down"
 FIXED_IDS = frozenset({BLIND_ID, STORE_DOWN_ID})
 PAGERDUTY = "pagerduty"
+OWN_SERVICE = "detector"
 
 
 class Status(Enum):
@@ -77,6 +78,7 @@ class JoinedAlert:
     links: Mapping[str, str] = field(default_factory=dict)
     demote_after_seconds: float = 300.0
     unknown: str = ""
+    unknown_since: float | None = None
     held_severity: Severity | None = None
     held_until: float | None = None
 
@@ -107,11 +109,26 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class Verification:
+    """One thing to be sure of before an incident counts as over: a probe, or what only a human sees. `ok` None: not known yet."""
+
+    name: str
+    human: bool = False
+    ok: bool | None = None
+    at: float | None = None
+    by: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """One incident: everything the ticket holds except its timeline.
 
     `opened` is the evaluation that first saw the breach, `detected` the one that opened the incident. `sequence` numbers its
-    notices, `revision` its changes. `due` is the next moment its timers want `correlate` to look at it.
+    notices, `revision` its changes. `due` is the next moment its timers want `correlate` to look at it. `told`: destinations
+    beside PagerDuty that heard of it, `<channel>:<route>`; `updated`: when they last did. `muted` says by what, while it is.
+    `quiet`: it pages only above this severity (folded into a storm, or flapping). `verifying`: its metrics have recovered and its
+    probes have not passed yet.
     """
 
     id: str
@@ -142,6 +159,25 @@ class Incident:
     due: float | None = None
     rule_labels: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    state: str = "investigating"
+    eta: str = ""
+    told: tuple[str, ...] = ()
+    updated: float | None = None
+    muted: str = ""
+    quiet: Severity | None = None
+    folded: str = ""
+    route: str = ""
+    see_also: tuple[str, ...] = ()
+    summoned: bool = False
+    stale: bool = False
+    verifying: float | None = None
+    verifications: tuple[Verification, ...] = ()
+    responders: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def own(self) -> bool:
+        """Whether it is about the daemon itself: never muted by matchers, folded or made public."""
+        return self.id in FIXED_IDS or self.service == OWN_SERVICE
 
 
 @dataclass(frozen=True, slots=True)

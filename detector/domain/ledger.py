@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from detector.domain.catalogue import Catalogue
 from detector.domain.incident import PAGERDUTY, Book, Decision, Event, Incident, JoinedAlert, Notice, NoticeKind, Page, name_notice
+from detector.domain.mute import Mute
 from detector.domain.severity import Severity
 from detector.domain.ticket import list_facts
 
@@ -21,13 +22,17 @@ DETECTOR = "detector"
 class Paging:
     """Settings of the decisions. `on_rise`: whether a rise from low/medium to high/critical pages under a new key.
 
-    `pagerduty`: whether there is a routing key at all.
+    `pagerduty`: whether there is a routing key at all. `audience`: every other destination, as (channel, route).
     """
 
     page_from: Severity = Severity.MEDIUM
     on_rise_new_key: bool = True
     external_url: str = ""
     pagerduty: bool = True
+    audience: tuple[tuple[str, str], ...] = ()
+    update_every_seconds: float = 1800.0
+    customer_delay_seconds: float = 300.0
+    storm_threshold: int = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,12 @@ class _Queued:
     kind: NoticeKind
     incident: str
     episode: int
-    page: Page
+    channel: str
+    route: str
+    key: str
     sequence: int
+    message: str = ""
+    actor: str = DETECTOR
 
 
 @dataclass(slots=True)
@@ -49,17 +58,21 @@ class Ledger:
     catalogue: Catalogue
     paging: Paging
     now: float
+    mutes: Sequence[Mute] = ()
     _changed: dict[str, Incident] = field(default_factory=dict)
     _events: list[Event] = field(default_factory=list)
     _queued: list[_Queued] = field(default_factory=list)
     _touched: dict[str, Incident | None] = field(default_factory=dict)
+    _new: list[float] | None = None
+    _news: dict[str, list[str]] = field(default_factory=dict)
     _by_alert: dict[str, list[str]] = field(default_factory=dict)
     _by_service: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Index the book: a storm brings thousands of transitions, and each looks for its incident."""
         for incident in self.book.incidents.values():
-            self._by_service.setdefault(incident.service, []).append(incident.id)
+            for service in incident.services:
+                self._by_service.setdefault(service, []).append(incident.id)
             for key in incident.alerts:
                 self._by_alert.setdefault(key, []).append(incident.id)
 
@@ -76,8 +89,9 @@ class Ledger:
         return _sort_by_age(incident for name in self._by_alert.get(key, ()) if (incident := self.find(name)))
 
     def find_by_service(self, service: str) -> list[Incident]:
-        """The incidents about the service, oldest first."""
-        return _sort_by_age(incident for name in self._by_service.get(service, ()) if (incident := self.find(name)))
+        """The incidents that affect the service, its own before those it joined, oldest first."""
+        found = _sort_by_age(incident for name in self._by_service.get(service, ()) if (incident := self.find(name)))
+        return sorted(found, key=lambda incident: incident.service != service)
 
     def put(self, incident: Incident) -> Incident:
         """Keep a changed incident."""
@@ -90,6 +104,8 @@ class Ledger:
         """Keep the incident with the alert in it as given."""
         if alert.key not in incident.alerts or self.find(incident.id) is None:
             self._by_alert.setdefault(alert.key, []).append(incident.id)
+        if incident.id not in self._by_service.setdefault(alert.service, []):
+            self._by_service[alert.service].append(incident.id)
         return self.put(replace(incident, alerts={**incident.alerts, alert.key: alert}))
 
     def touch(self, incident: Incident, *, anew: bool = False) -> None:
@@ -118,8 +134,42 @@ class Ledger:
         if page.key not in keys:
             pages = (*pages, page)
         incident = replace(incident, pages=pages, sequence=incident.sequence + 1)
-        self._queued.append(_Queued(kind, incident.id, incident.episode, page, incident.sequence))
+        self._queued.append(_Queued(kind, incident.id, incident.episode, PAGERDUTY, page.route, page.key, incident.sequence))
         return self.put(incident)
+
+    def send(
+        self, incident: Incident, kind: NoticeKind, channel: str, route: str, *, message: str = "", actor: str = DETECTOR
+    ) -> Incident:
+        """Queue a notice for a destination beside PagerDuty, which knows the incident by its id."""
+        incident = replace(incident, sequence=incident.sequence + 1)
+        self._queued.append(
+            _Queued(kind, incident.id, incident.episode, channel, route, incident.id, incident.sequence, message, actor)
+        )
+        return self.put(incident)
+
+    def count_new(self, since: float) -> int:
+        """How many incidents about services were detected after `since`, those of this decision included."""
+        if self._new is None:
+            self._new = [incident.detected for incident in self.book.incidents.values() if _counts_as_new(incident)]
+            self._new += [
+                incident.detected
+                for name, incident in self._changed.items()
+                if name not in self.book.incidents and _counts_as_new(incident)
+            ]
+        return sum(detected > since for detected in self._new)
+
+    def note_new(self, incident: Incident) -> None:
+        """Count a new incident."""
+        if self._new is not None and _counts_as_new(incident):
+            self._new.append(incident.detected)
+
+    def add_news(self, incident: Incident, text: str) -> None:
+        """Note what is to be told of the incident when it is settled."""
+        self._news.setdefault(incident.id, []).append(text)
+
+    def take_news(self, incident: Incident) -> str:
+        """What is to be told, in one line."""
+        return "; ".join(self._news.pop(incident.id, ()))
 
     def decide(self) -> Decision:
         """Everything gathered; notices carry the facts of the incident as it stands at the end of the decision."""
@@ -131,25 +181,37 @@ class Ledger:
         facts: dict[str, Mapping[str, Any]] = {}
         notices = []
         for queued in self._queued:
-            incident, kind, route = changed[queued.incident], queued.kind, queued.page.route
+            incident = changed[queued.incident]
             values = facts.get(incident.id)
             if values is None:
-                values = facts[incident.id] = list_facts(incident, self.catalogue, self.paging.external_url)
+                values = facts[incident.id] = list_facts(
+                    incident, self.catalogue, self.paging.external_url, self._next_update(incident)
+                )
             notices.append(
                 Notice(
-                    id=name_notice(incident.id, queued.episode, queued.sequence, kind, PAGERDUTY, route),
+                    id=name_notice(incident.id, queued.episode, queued.sequence, queued.kind, queued.channel, queued.route),
                     incident=incident.id,
                     episode=queued.episode,
-                    kind=kind,
-                    channel=PAGERDUTY,
-                    route=route,
-                    key=queued.page.key,
+                    kind=queued.kind,
+                    channel=queued.channel,
+                    route=queued.route,
+                    key=queued.key,
                     severity=incident.severity,
                     at=self.now,
-                    values=values,
+                    values={**values, "message": queued.message, "actor": queued.actor} if queued.message else values,
                 )
             )
         return Decision(tuple(changed.values()), tuple(self._events), tuple(notices))
+
+    def _next_update(self, incident: Incident) -> float | None:
+        """When the people who were told hear again at the latest."""
+        if not incident.status.active or not self.paging.update_every_seconds:
+            return None
+        return self.now + self.paging.update_every_seconds
+
+
+def _counts_as_new(incident: Incident) -> bool:
+    return not incident.own and not incident.route
 
 
 def _sort_by_age(incidents: Iterable[Incident]) -> list[Incident]:

@@ -19,6 +19,8 @@ def open_pages(ledger: Ledger, before: Incident | None, incident: Incident) -> I
     """Queue the triggers that severity and services ask for. `before` None: the incident is new, or comes back."""
     if not ledger.paging.pagerduty or incident.severity < ledger.paging.page_from:
         return incident
+    if incident.quiet is not None and incident.severity <= incident.quiet:
+        return incident
     for route in _list_routes(ledger, incident):
         standing = [page for page in incident.pages if page.route == route and not page.closed]
         if not standing:
@@ -66,5 +68,7 @@ def _make_page(ledger: Ledger, incident: Incident, route: str) -> Page:
 
 def _list_routes(ledger: Ledger, incident: Incident) -> list[str]:
     """Routing key names of the services whose alerts fire, the incident's own first."""
+    if incident.route:
+        return [incident.route]
     services = dict.fromkeys([incident.service, *(alert.service for alert in incident.alerts.values() if alert.firing)])
     return list(dict.fromkeys(ledger.catalogue.find(service).pagerduty for service in services))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from detector.domain.alert import EndReason
+from detector.domain.audience import open_channels, tell
 from detector.domain.catalogue import Catalogue
-from detector.domain.incident import Book, Decision, Incident, Status
-from detector.domain.ledger import Ledger, Paging
+from detector.domain.incident import Book, Decision, Incident, NoticeKind, Status, Verification
+from detector.domain.ledger import DETECTOR, Ledger, Paging
 from detector.domain.page import acknowledge_pages, close_pages
+from detector.domain.recovery import finish, needs_probes
 
 MAXIMUM_TEXT = 4000
+MAXIMUM_WORD = 100
+STATES = ("investigating", "identified", "monitoring", "resolved")
 REPAGE_AFTER_HUMAN_RESOLVE_SECONDS = 900.0
 
 
@@ -30,7 +35,9 @@ def acknowledge(book: Book, catalogue: Catalogue, paging: Paging, incident_id: s
     if incident.status is Status.OPEN:
         incident = ledger.put(replace(incident, status=Status.ACKNOWLEDGED, acknowledged=now, acknowledged_by=by))
     ledger.say(incident, "acknowledged", "acknowledged", actor=by)
-    acknowledge_pages(ledger, incident)
+    incident = tell(ledger, acknowledge_pages(ledger, incident), NoticeKind.ACKNOWLEDGE, f"acknowledged by {by}", actor=by)
+    if not incident.muted:
+        open_channels(ledger, incident)  # stakeholders hear once somebody has it
     return ledger.decide()
 
 
@@ -43,9 +50,114 @@ def resolve(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, 
         raise ResponseError(msg)
     firing = any(alert.firing for alert in incident.alerts.values())
     wait_seconds = REPAGE_AFTER_HUMAN_RESOLVE_SECONDS if firing else incident.watch_seconds
-    incident = replace(incident, status=Status.RESOLVED, resolved=now, end_reason=EndReason.HUMAN.value, due=now + wait_seconds)
-    ledger.say(incident, "resolved", "resolved by hand" + (" while metrics are still bad" if firing else ""), actor=by)
-    close_pages(ledger, incident)
+    incident = replace(
+        incident,
+        status=Status.RESOLVED,
+        resolved=now,
+        end_reason=EndReason.HUMAN.value,
+        due=now + wait_seconds,
+        state="resolved",
+        verifying=None,
+        muted="",
+    )
+    text = "resolved by hand" + (" while metrics are still bad" if firing else "")
+    ledger.say(incident, "resolved", text, actor=by)
+    tell(ledger, close_pages(ledger, incident), NoticeKind.RESOLVE, text, actor=by)
+    return ledger.decide()
+
+
+def update(
+    book: Book,
+    catalogue: Catalogue,
+    paging: Paging,
+    incident_id: str,
+    by: str,
+    now: float,
+    *,
+    message: str = "",
+    eta: str = "",
+    state: str = "",
+) -> Decision:
+    """Tell everybody who was told: words, when it should be over, where the work stands. At least one of the three."""
+    ledger = Ledger(book, catalogue, paging, now)
+    incident = _find(ledger, incident_id)
+    if not (message or eta or state):
+        raise ResponseError("an update needs a message, an ETA or a state")
+    if state and state not in STATES:
+        raise ResponseError(f"{state!r} is no state; use one of {', '.join(STATES)}")
+    if incident.status is Status.CLOSED:
+        raise ResponseError(f"incident {incident.id} is closed; add a note instead")
+    incident = ledger.put(replace(incident, eta=eta[:MAXIMUM_WORD] or incident.eta, state=state or incident.state, updated=now))
+    parts = [message[:MAXIMUM_TEXT], f"ETA {eta[:MAXIMUM_WORD]}" if eta else "", state]
+    ledger.say(incident, "update", "; ".join(filter(None, parts)), actor=by)
+    tell(ledger, incident, NoticeKind.UPDATE, message[:MAXIMUM_TEXT], actor=by)
+    return ledger.decide()
+
+
+def tick(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, by: str, item: str, now: float) -> Decision:
+    """A human has seen what only a human can see, e.g. that the support channel is quiet."""
+    ledger = Ledger(book, catalogue, paging, now)
+    incident = _find(ledger, incident_id)
+    names = [known.name for known in incident.verifications if known.human]
+    if item not in names:
+        raise ResponseError(f"{item!r} is nothing to tick here; there is {', '.join(map(repr, names)) or 'nothing'}")
+    ledger.put(
+        replace(
+            incident,
+            verifications=tuple(
+                replace(known, ok=True, at=now, by=by) if known.name == item else known for known in incident.verifications
+            ),
+        )
+    )
+    ledger.say(incident, "verified", f"seen: {item}", actor=by)
+    return ledger.decide()
+
+
+def record_probes(
+    book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, results: Mapping[str, tuple[bool, str]], now: float
+) -> Decision:
+    """What the probes found, by the name of the verification: passed or not, and one line. All passed: the incident is resolved."""
+    ledger = Ledger(book, catalogue, paging, now)
+    incident = ledger.find(incident_id)
+    if incident is None or incident.verifying is None or not incident.status.active:
+        return Decision()
+    known = {item.name: item for item in incident.verifications}
+    for name, (ok, message) in results.items():
+        before = known.get(name, Verification(name))
+        if ok != before.ok:
+            ledger.say(incident, "verified" if ok else "not verified", f"{name}: {message}")
+        known[name] = replace(before, ok=ok, at=now, by=DETECTOR, message=message)
+    incident = ledger.put(replace(incident, verifications=tuple(known.values())))
+    if not needs_probes(ledger, incident):
+        finish(ledger, incident)
+    return ledger.decide()
+
+
+def name_responders(
+    book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, responders: Mapping[str, str], now: float
+) -> Decision:
+    """Who is called: service owner, engineer on call, manager on call, as looked up; put into the ticket."""
+    ledger = Ledger(book, catalogue, paging, now)
+    incident = ledger.find(incident_id)
+    if incident is None or dict(incident.responders) == dict(responders):
+        return Decision()
+    ledger.put(replace(incident, responders=dict(responders)))
+    named = ", ".join(f"{role.replace('_', ' ')}: {name}" for role, name in responders.items() if name)
+    ledger.say(incident, "responders", named or "nobody could be looked up")
+    return ledger.decide()
+
+
+def note_oddities(
+    book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, oddities: Sequence[str], now: float
+) -> Decision:
+    """Signals that look odd against their baselines during the watch: said in the thread, paging nobody."""
+    ledger = Ledger(book, catalogue, paging, now)
+    incident = ledger.find(incident_id)
+    if incident is None or not oddities:
+        return Decision()
+    text = "looks odd during the watch: " + "; ".join(oddities)
+    ledger.say(incident, "odd", text)
+    tell(ledger, incident, NoticeKind.UPDATE, text)
     return ledger.decide()
 
 
@@ -61,7 +173,8 @@ def set_cause(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str
     """Write down the root cause; a later one replaces it, the timeline keeps both."""
     ledger = Ledger(book, catalogue, paging, now)
     incident = _find(ledger, incident_id)
-    ledger.put(replace(incident, root_cause=text[:MAXIMUM_TEXT]))
+    state = "identified" if incident.state == "investigating" else incident.state
+    ledger.put(replace(incident, root_cause=text[:MAXIMUM_TEXT], state=state))
     ledger.say(incident, "cause", f"root cause: {text[:MAXIMUM_TEXT]}", actor=by)
     return ledger.decide()
 
@@ -69,6 +182,6 @@ def set_cause(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str
 def _find(ledger: Ledger, incident_id: str) -> Incident:
     incident = ledger.find(incident_id)
     if incident is None:
-        msg = f"no incident {incident_id} that is not closed; `detector incidents list` shows them"
+        msg = f"no incident {incident_id} is known; `detector incidents list` shows them"
         raise ResponseError(msg)
     return incident

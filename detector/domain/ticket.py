@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from detector.domain.alert import SignalTrack
@@ -42,7 +42,7 @@ def read_incident(incident: Incident) -> Reading:
     return Reading(alert.signal, track.value, track.peak, track.at_recovery, alert.threshold, alert.condition)
 
 
-def list_facts(incident: Incident, catalogue: Catalogue, external_url: str) -> Mapping[str, Any]:
+def list_facts(incident: Incident, catalogue: Catalogue, external_url: str, next_update: float | None = None) -> Mapping[str, Any]:
     """JSON-ready facts of an incident for the channels. Times are unix seconds; numbers are plain values or None."""
     reading = read_incident(incident)
     service = catalogue.find(incident.service)
@@ -68,7 +68,18 @@ def list_facts(incident: Incident, catalogue: Catalogue, external_url: str) -> M
         "detected": incident.detected,
         "acknowledged": incident.acknowledged,
         "resolved": incident.resolved,
+        "closed": incident.closed,
+        "acknowledged_by": incident.acknowledged_by,
         "end_reason": incident.end_reason,
+        "root_cause": incident.root_cause,
+        "state": incident.state,
+        "eta": incident.eta or service.eta,
+        "next_update": next_update,
+        "watch_until": None if incident.resolved is None else incident.resolved + incident.watch_seconds,
+        "responders": dict(incident.responders) or asdict(service.responders),
+        "responsible_slack": service.slack,
+        "see_also": list(incident.see_also),
+        "verifications": [asdict(item) for item in incident.verifications],
         "episode": incident.episode,
         "labels": {**incident.rule_labels, **dict(incident.labels)},
         "links": links,

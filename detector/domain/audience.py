@@ -1,0 +1,78 @@
+"""Who beside PagerDuty hears of an incident, and of what: Slack, mail, status page, MQTT, webhook.
+
+Called by `correlate` when an incident is settled and by `response`. A destination hears the opening first; whoever got an opening
+gets everything else it listens to, and always the end. The public hears of CRITICAL and HIGH only, stakeholders after a delay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from detector.domain.incident import Incident, NoticeKind
+from detector.domain.ledger import DETECTOR, Ledger
+from detector.domain.severity import Severity
+
+SLACK, MQTT, WEBHOOK, EMAIL, STATUSPAGE = "slack", "mqtt", "webhook", "email", "statuspage"
+ON_CALL, STAKEHOLDERS = "on_call", "stakeholders"
+_ON_CALL_HEARS = frozenset({NoticeKind.RISE, NoticeKind.RESOLVE, NoticeKind.RELAPSE, NoticeKind.REMINDER})
+_PUBLIC_HEARS = frozenset({NoticeKind.RESOLVE, NoticeKind.RELAPSE})
+_SILENT_ABOUT = {
+    MQTT: frozenset({NoticeKind.REMINDER, NoticeKind.SUMMON}),
+    WEBHOOK: frozenset({NoticeKind.SUMMON}),
+}
+
+
+def open_channels(ledger: Ledger, incident: Incident) -> Incident:
+    """Tell every destination that should know of the incident by now and does not yet."""
+    for channel, route in ledger.paging.audience:
+        name = f"{channel}:{route}"
+        if name not in incident.told and _should_know(ledger, incident, channel, route):
+            incident = ledger.send(incident, NoticeKind.TRIGGER, channel, route, message=incident.summary)
+            incident = ledger.put(replace(incident, told=(*incident.told, name), updated=ledger.now))
+    return incident
+
+
+def tell(ledger: Ledger, incident: Incident, kind: NoticeKind, message: str = "", *, actor: str = DETECTOR) -> Incident:
+    """Tell everybody who heard of the incident and listens to this kind."""
+    told = False
+    for channel, route in ledger.paging.audience:
+        if f"{channel}:{route}" in incident.told and _listens(channel, route, kind, human=actor != DETECTOR):
+            incident = ledger.send(incident, kind, channel, route, message=message, actor=actor)
+            told = True
+    return ledger.put(replace(incident, updated=ledger.now)) if told else incident
+
+
+def find_customer_due(ledger: Ledger, incident: Incident) -> float | None:
+    """When stakeholders are to be told, None where they are not or were."""
+    if (EMAIL, STAKEHOLDERS) not in ledger.paging.audience or f"{EMAIL}:{STAKEHOLDERS}" in incident.told:
+        return None
+    return incident.detected + ledger.paging.customer_delay_seconds if _is_public(ledger, incident) else None
+
+
+def _should_know(ledger: Ledger, incident: Incident, channel: str, route: str) -> bool:
+    match channel, route:
+        case "statuspage", _:
+            return _is_public(ledger, incident)
+        case "email", "stakeholders":
+            due = find_customer_due(ledger, incident)
+            return due is not None and (incident.acknowledged is not None or due <= ledger.now)
+        case "email", _:
+            return incident.peak_severity >= ledger.paging.page_from
+        case _:
+            return True
+
+
+def _is_public(ledger: Ledger, incident: Incident) -> bool:
+    """Customers notice it: CRITICAL or HIGH at its worst, about a service they face."""
+    facing = any(ledger.catalogue.find(service).customer_facing for service in incident.services)
+    return incident.peak_severity >= Severity.HIGH and facing and not incident.own
+
+
+def _listens(channel: str, route: str, kind: NoticeKind, *, human: bool) -> bool:
+    match channel:
+        case "email" if route == ON_CALL:
+            return kind in _ON_CALL_HEARS or (human and kind is NoticeKind.UPDATE)
+        case "email" | "statuspage":
+            return kind in _PUBLIC_HEARS or (human and kind is NoticeKind.UPDATE)
+        case _:
+            return kind not in _SILENT_ABOUT.get(channel, frozenset())

@@ -1,0 +1,39 @@
+"""Who depends on whom, over any number of steps, and which incidents belong together because of it."""
+
+from __future__ import annotations
+
+from detector.domain.catalogue import Catalogue
+from detector.domain.incident import Incident
+from detector.domain.ledger import Ledger
+
+JOIN_WITHIN_SECONDS = 600.0
+
+
+def list_dependencies(catalogue: Catalogue, service: str) -> tuple[str, ...]:
+    """Everything the service depends on, nearest first; cycles are walked once."""
+    found: dict[str, None] = {}
+    ahead = [service]
+    while ahead:
+        for name in catalogue.find(ahead.pop(0)).depends_on:
+            if name not in found and name != service:
+                found[name] = None
+                ahead.append(name)
+    return tuple(found)
+
+
+def find_related(ledger: Ledger, incident: Incident) -> tuple[str, ...]:
+    """Ids of other active incidents of dependencies and dependents that began within ten minutes of it."""
+    if not ledger.catalogue.services:
+        return ()
+    below = set(list_dependencies(ledger.catalogue, incident.service))
+    above = {name for name in ledger.catalogue.services if incident.service in list_dependencies(ledger.catalogue, name)}
+    related = {
+        other.id
+        for service in sorted(below | above)
+        for other in ledger.find_by_service(service)
+        if other.id != incident.id
+        and other.status.active
+        and other.join == incident.join
+        and abs(other.detected - incident.detected) <= JOIN_WITHIN_SECONDS
+    }
+    return tuple(sorted(related))

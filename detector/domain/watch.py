@@ -1,0 +1,98 @@
+"""What is looked at each time an active incident is settled: who must hear, what mutes it, when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from detector.domain.audience import find_customer_due, open_channels, tell
+from detector.domain.incident import Incident, JoinedAlert, NoticeKind
+from detector.domain.ledger import Ledger
+from detector.domain.mute import find_mute
+from detector.domain.severity import Severity
+
+FLAPPING_RELAPSES = 3
+FLAPPING_WITHIN_SECONDS = 86400.0
+STALE_AFTER_SECONDS = 3600.0
+
+
+def describe_mute(ledger: Ledger, incident: Incident) -> tuple[str, float | None]:
+    """What mutes the incident and until when: a mute for each of its firing alerts; "" where one of them is heard."""
+    firing = [alert for alert in incident.alerts.values() if alert.firing]
+    if not ledger.mutes or not firing or incident.own:
+        return "", None
+    found = [find_mute(ledger.mutes, _label(incident, alert), ledger.now) for alert in firing]
+    mutes = [mute for mute in found if mute is not None]
+    if len(mutes) < len(firing):
+        return "", None
+    words = dict.fromkeys(f"{mute.kind.value} {mute.id} by {mute.author}: {mute.reason}" for mute in mutes)
+    return "; ".join(words), min(mute.ends for mute in mutes)
+
+
+def inform(ledger: Ledger, before: Incident | None, incident: Incident) -> Incident:
+    """Tell those who should know what is new. `before` None: the incident is new, or comes back."""
+    news = ledger.take_news(incident)
+    if before is None and incident.told:
+        incident = tell(ledger, incident, NoticeKind.RELAPSE, news)
+    elif before is not None and incident.told:
+        incident = _tell_change(ledger, before, incident, news)
+    incident = open_channels(ledger, incident)
+    if incident.severity >= Severity.HIGH and not incident.summoned and not incident.own:
+        incident = ledger.put(replace(incident, summoned=True))
+        incident = tell(ledger, incident, NoticeKind.SUMMON, f"{incident.severity.value}: owner and manager are asked to join")
+    return _note_stale(ledger, incident)
+
+
+def find_due(ledger: Ledger, incident: Incident, moments: Sequence[float]) -> float | None:
+    """The next moment at which something follows from time alone."""
+    due = [*moments]
+    if not incident.muted:
+        customer = find_customer_due(ledger, incident)
+        if customer is not None:
+            due.append(customer)
+        if incident.told and incident.updated is not None and ledger.paging.update_every_seconds:
+            due.append(incident.updated + ledger.paging.update_every_seconds)
+        if not incident.stale:
+            due += [_find_stale(alert) for alert in _list_unknown(incident)]
+    ahead = [moment for moment in due if moment > ledger.now]
+    return min(ahead, default=None)
+
+
+def _tell_change(ledger: Ledger, before: Incident, incident: Incident, news: str) -> Incident:
+    if incident.severity > before.severity:
+        return tell(ledger, incident, NoticeKind.RISE, news)
+    if news:
+        return tell(ledger, incident, NoticeKind.UPDATE, news)
+    every = ledger.paging.update_every_seconds
+    if every and incident.updated is not None and ledger.now >= incident.updated + every:
+        minutes = (ledger.now - incident.detected) / 60
+        ledger.say(incident, "reminder", f"no update for {every / 60:.0f} min")
+        return tell(ledger, incident, NoticeKind.REMINDER, f"still {incident.status.value} after {minutes:.0f} min")
+    return incident
+
+
+def _note_stale(ledger: Ledger, incident: Incident) -> Incident:
+    """Say once that nothing could be judged for an hour, and ask a human; forget it when something can be again."""
+    unknown = _list_unknown(incident)
+    stale = any(_find_stale(alert) <= ledger.now for alert in unknown)
+    if stale == incident.stale:
+        return incident
+    incident = ledger.put(replace(incident, stale=stale))
+    if not stale:
+        return incident
+    text = f"stale: nothing could be judged for an hour ({unknown[0].unknown}); please look, and resolve it by hand if it is over"
+    ledger.say(incident, "stale", text)
+    return tell(ledger, incident, NoticeKind.UPDATE, text)
+
+
+def _list_unknown(incident: Incident) -> list[JoinedAlert]:
+    return [alert for alert in incident.alerts.values() if alert.firing and alert.unknown_since is not None]
+
+
+def _find_stale(alert: JoinedAlert) -> float:
+    return (alert.unknown_since or 0.0) + STALE_AFTER_SECONDS
+
+
+def _label(incident: Incident, alert: JoinedAlert) -> dict[str, str]:
+    named = {"rule": alert.rule, "alertname": alert.rule, "service": alert.service, "severity": alert.severity.value}
+    return {**named, **incident.rule_labels, **dict(alert.labels)}
