@@ -344,7 +344,7 @@ def test_every_route_has_a_key_of_its_own_and_all_are_closed() -> None:
 
 
 def test_notice_ids_belong_to_the_episode_they_were_queued_in() -> None:
-    """An end and a relapse in one batch: the resolve is of the first episode, the page of the second."""
+    """The resolve is of the first episode, the page of the relapse of the second; no id occurs twice."""
     play = Play()
     play("fired errors")
     play("ended errors")
