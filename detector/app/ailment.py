@@ -9,7 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from detector.domain.alert import AlertState, Change, EndReason, Phase, Transition
-from detector.domain.blind import OWN_SERVICE
+from detector.domain.incident import OWN_SERVICE
 from detector.domain.label import NO_LABELS
 from detector.domain.severity import Severity
 
