@@ -24,6 +24,9 @@ Facts: TypeAlias = Mapping[str, Any]
 Event: TypeAlias = dict[str, Any]
 
 
+_ENDING = frozenset({NoticeKind.RESOLVE, NoticeKind.CLOSE})
+
+
 def choose_action(kind: NoticeKind) -> str:
     """The event_action of a notice; an update is one more trigger, which adds a line to the open alert's log."""
     match kind:
@@ -95,12 +98,14 @@ def _address(delivery: Delivery, routing_key: str) -> Event:
 
 
 def _summarise(delivery: Delivery) -> str:
-    """`[HIGH] checkout: fails 10.2% of its requests (error_rate 10.2% > 1%)`."""
+    """`[HIGH] checkout: fails 10.2% of its requests (error_rate 10.2% > 1%)`, at the end `[RESOLVED] checkout: ...`."""
     facts = delivery.values
     service = _text(facts, "service") or ", ".join(_texts(facts, "services")) or "unknown service"
     title = _text(facts, "title") or ", ".join(_texts(facts, "rules"))
     for prefix in (f"{service}: ", f"{service} "):
         title = title.removeprefix(prefix)
+    if delivery.kind in _ENDING:
+        return f"[RESOLVED] {service}: {_describe_recovery(facts, _text(facts, 'signal')) or title}"
     text = f"[{delivery.severity.name}] {service}: {title}" if title else f"[{delivery.severity.name}] {service}"
     breach, value = _measure(facts)
     return f"{text} ({breach})" if breach and value not in text else text
@@ -113,7 +118,7 @@ def _detail(delivery: Delivery) -> dict[str, Any]:
     signal = _text(facts, "signal")
     services = _texts(facts, "services")
     detail: dict[str, Any] = {
-        "breach": breach,
+        "breach": "" if delivery.kind in _ENDING else breach,
         "recovery": _describe_recovery(facts, signal),
         "since": _moment(facts, "opened"),
         "detected_at": _moment(facts, "detected"),
