@@ -1,8 +1,8 @@
 """The daemon's decisions over a past, without its clock and its store: for backtest, rule tests and the tests' own replays.
 
-The steps of the path are those of `evaluation` and `committer`: `advance` for a rule at a slot, `correlate` where something happened
-or a timer is due. What queries answered comes from a `Past`. `replay_slots` here asks a source at every slot; `backtest` reads
-ranges and passes over the moments at which nothing can change.
+The steps of the path are those of `evaluation` and `committer`: `advance` for a rule at a slot, `correlate` where something
+happened or a timer is due. What queries answered comes from a `Past`. `replay_slots` here asks a source at every slot; `backtest`
+reads ranges and passes over the moments at which nothing can change.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from detector.domain.incident import PAGERDUTY, Book, Incident, Notice, NoticeKi
 from detector.domain.judgement import Evaluation
 from detector.domain.label import Labels
 from detector.domain.ledger import Paging
-from detector.domain.outcome import QueryFailed
-from detector.domain.reading import plan_queries, read_signals
+from detector.domain.outcome import Outcome, QueryFailed
+from detector.domain.reading import Values, plan_queries, read_signals
+from detector.domain.rule import RuleSet
+from detector.ports.source import SampleSource
+from detector.ports.template import Renderer
 
 if TYPE_CHECKING:
-    from detector.domain.outcome import Outcome
-    from detector.domain.reading import Readings, Values
-    from detector.domain.rule import Rule, RuleSet
-    from detector.ports.source import SampleSource
-    from detector.ports.template import Renderer
+    from detector.domain.reading import Readings
+    from detector.domain.rule import Rule
 
 DEADLINE_SECONDS = 120.0
 _PAGING = frozenset({NoticeKind.TRIGGER, NoticeKind.RISE, NoticeKind.RELAPSE})

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
-from detector.domain.label import Labels
+from detector.domain.label import Labels, project_labels
 
 
 class FailureReason(StrEnum):
@@ -90,6 +90,26 @@ class Matrix:
     """Everything one query says at each step of a range: what `Samples` is of one moment."""
 
     series: Mapping[Labels, Trace] = field(default_factory=dict)
+    _indexes: dict[tuple[str, ...] | None, Mapping[Labels, tuple[Labels, ...]]] = field(default_factory=dict, compare=False)
+
+    def index(self, by: tuple[str, ...] | None) -> Mapping[Labels, tuple[Labels, ...]]:
+        """The series of each alert of a rule with that `by`."""
+        if by not in self._indexes:
+            found: dict[Labels, list[Labels]] = {}
+            for labels in self.series:
+                found.setdefault(labels if by is None else project_labels(labels, by), []).append(labels)
+            self._indexes[by] = {key: tuple(series) for key, series in found.items()}
+        return self._indexes[by]
+
+    def join(self, later: Matrix, offset: int) -> Matrix:
+        """This matrix followed by one whose step 0 is step `offset` here."""
+        joined = dict(self.series)
+        for labels, trace in later.series.items():
+            values = {step + offset: value for step, value in trace.values.items()}
+            undefined = {step + offset for step in trace.undefined}
+            before = joined.get(labels, Trace())
+            joined[labels] = Trace({**before.values, **values}, before.undefined | undefined)
+        return Matrix(joined)
 
 
 MatrixOutcome: TypeAlias = Matrix | QueryFailed

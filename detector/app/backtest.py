@@ -1,0 +1,175 @@
+"""Rules over a long past: the incidents that they would have opened, at what price in pages.
+
+Walks through the past in stretches of bounded size. In each, every rule is surveyed, the moments that may change an alert are
+evaluated with `replay`, rule by rule, and then `correlate` is called in the order of time. Several sets of rules (a change and
+what was before it) share what is loaded. `replay.replay_slots` gives the same incidents by asking at every slot; a test holds them
+equal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from detector.app.replay import Replay
+from detector.app.stretch import MOST_POINTS, POINTS, Stretch, cut_alerts
+from detector.app.survey import Survey, survey_rule
+from detector.domain.label import Labels
+from detector.domain.quiet import is_resting
+from detector.domain.reading import plan_queries, read_signals
+from detector.ports.source import PastSource
+
+if TYPE_CHECKING:
+    from detector.domain.alert import AlertState, Transition
+    from detector.domain.rule import Rule
+
+_PROBE = 60
+_BREATH = 256  # steps between two turns of the event loop
+
+
+@dataclass(slots=True)
+class _Course:
+    """One set of rules on its way; `ranks`: in which order its alerts were first seen, `restless`: those not at rest, by rule."""
+
+    replay: Replay
+    ranks: dict[str, dict[Labels, int]] = field(default_factory=lambda: defaultdict(dict))
+    restless: dict[str, set[Labels]] = field(default_factory=lambda: defaultdict(set))
+
+
+@dataclass(slots=True)
+class Backtest:
+    """Replays on their way through one past. `tell(done, count)` hears of every stretch; `look` sees each before it is left.
+
+    `seen`: rules that found a series so far. `blank`: pairs of (first, last) slot between which no rule did.
+    """
+
+    source: PastSource
+    replays: Sequence[Replay]
+    start: float
+    step_seconds: float
+    tell: Callable[[int], None] = lambda _: None
+    look: Callable[[Stretch], None] = lambda _: None
+    seen: set[str] = field(default_factory=set)
+    blank: list[tuple[float, float]] = field(default_factory=list)
+    done: int = 0
+    _courses: list[_Course] = field(default_factory=list)
+    _length: int = _PROBE
+
+    def __post_init__(self) -> None:
+        """Begin."""
+        self._courses = [_Course(replay) for replay in self.replays]
+
+    async def run(self, count: int) -> None:
+        """Go on until `count` slots are done. Raises PastError when the source does not tell the past."""
+        following: asyncio.Task[Stretch] | None = None
+        try:
+            while self.done < count:
+                stretch = await (following or self._load(self.done, count))
+                following = None
+                self._length = max(1, min(MOST_POINTS, POINTS // max(1, stretch.series) // 2))
+                if (begin := self.done + stretch.count) < count:
+                    following = asyncio.create_task(self._load(begin, count), name="backtest: the next stretch")
+                await self._run_stretch(stretch)
+                self.done = begin
+                self.tell(self.done)
+        finally:
+            if following is not None:
+                following.cancel()
+                await asyncio.gather(following, return_exceptions=True)
+
+    async def _load(self, first: int, count: int) -> Stretch:
+        begin = self.start + first * self.step_seconds
+        stretch = Stretch(self.source, begin, min(self._length, count - first), self.step_seconds)
+        await stretch.load(rule for replay in self.replays for rule in replay.rules.rules)
+        return stretch
+
+    async def _run_stretch(self, stretch: Stretch) -> None:
+        for course in self._courses:
+            replay = course.replay
+            surveys = {rule.name: await survey_rule(rule, replay.rules.catalogue, stretch) for rule in replay.rules.rules}
+            answering = bytearray(stretch.count)
+            for name, survey in surveys.items():
+                survey.mark(answering)
+                if survey.present:
+                    self.seen.add(name)
+            told: dict[int, list[Transition]] = defaultdict(list)
+            for rule in replay.rules.rules:
+                await _run_rule(course, rule, surveys[rule.name], stretch, answering, told)
+            _decide(replay, stretch, told)
+            if course is self._courses[-1]:
+                self._note_blank(stretch, answering)
+        self.look(stretch)
+
+    def _note_blank(self, stretch: Stretch, answering: bytearray) -> None:
+        for step, answers in enumerate(answering):
+            if answers:
+                continue
+            at = stretch.time_of(step)
+            if self.blank and at - self.blank[-1][1] <= self.step_seconds:
+                self.blank[-1] = (self.blank[-1][0], at)
+            else:
+                self.blank.append((at, at))
+
+
+async def _run_rule(
+    course: _Course, rule: Rule, survey: Survey, stretch: Stretch, answering: bytearray, told: dict[int, list[Transition]]
+) -> None:
+    """Evaluate a rule wherever something may change; transitions are added to `told` by step."""
+    states, restless, ranks = course.replay.states[rule.name], course.restless[rule.name], course.ranks[rule.name]
+    plans = {query: stretch.plain(rule, query) for query in plan_queries(rule)}
+    restless |= states.keys() - survey.present.keys()
+    waking = sorted(survey.waking)
+    step = 0
+    while step < stretch.count:
+        if not restless and not survey.crowded:
+            following = bisect_left(waking, step)
+            if following == len(waking):
+                return
+            step = waking[following]
+        if step % _BREATH == 0:
+            await asyncio.sleep(0)
+        keys = None if survey.crowded else _list_awake(survey, states, restless, step)
+        readings = read_signals(rule, cut_alerts(rule, plans, step, keys))
+        ordered = _sort_keys(ranks, states.keys() | readings.keys if keys is None else keys)
+        at = stretch.time_of(step)
+        found = await course.replay.evaluate(rule, at, readings, ordered, stretch, answering=bool(answering[step]))
+        if found:
+            told[step] += found
+        for labels in ordered:
+            state = states.get(labels)
+            if state is None:
+                del ranks[labels]
+            if state is None or (is_resting(state) and survey.is_present(labels, step)):
+                restless.discard(labels)
+            else:
+                restless.add(labels)
+        step += 1
+
+
+def _list_awake(survey: Survey, states: Mapping[Labels, AlertState], restless: set[Labels], step: int) -> set[Labels]:
+    """Alerts to evaluate at a step: those the daemon would, without those that it would leave as they are."""
+    awake = restless.union(survey.waking.get(step, ()))
+    return {labels for labels in awake if labels in states or survey.is_present(labels, step)}
+
+
+def _sort_keys(ranks: dict[Labels, int], keys: set[Labels]) -> list[Labels]:
+    """Known alerts in the order they were first seen, then the new ones by label: the order in which the daemon has them."""
+    last = next(reversed(ranks.values()), -1)
+    ranks |= {labels: rank for rank, labels in enumerate(sorted(keys - ranks.keys()), last + 1)}
+    return sorted(keys, key=ranks.__getitem__)
+
+
+def _decide(replay: Replay, stretch: Stretch, told: dict[int, list[Transition]]) -> None:
+    """Step 3b wherever something was told or a timer is due, in the order of time."""
+    waiting = sorted(told)
+    step = 0
+    while step < stretch.count:
+        following = bisect_left(waiting, step)
+        step = min(waiting[following] if following < len(waiting) else stretch.count, stretch.find_step(replay.due, step))
+        if step < stretch.count:
+            replay.decide(told.get(step, []), stretch.time_of(step))
+        step += 1
