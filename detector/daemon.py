@@ -15,10 +15,11 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from detector import __version__
 from detector.adapters.clock import SystemClock
+from detector.adapters.heartbeat import HeartbeatPing
 from detector.adapters.log import LogObserver, set_up_log
 from detector.adapters.notify import ServiceManager
 from detector.adapters.pagerduty import PagerDutyEvents
@@ -35,16 +36,23 @@ from detector.app.committer import Committer
 from detector.app.desk import DaemonPulse, ReadingDesk, WritingDesk
 from detector.app.dispatcher import Dispatcher
 from detector.app.evaluation import Evaluator
+from detector.app.fallback import Fallback
 from detector.app.guard import guard
+from detector.app.heartbeat import Heartbeat
 from detector.app.meter import MeteredSource
 from detector.app.poller import Poller
 from detector.app.reloader import Reloader
 from detector.app.roster import Roster
 from detector.app.sentinel import Sentinel
+from detector.domain.audience import EMAIL, ON_CALL, STAKEHOLDERS
+from detector.domain.catalogue import DEFAULT_ROUTE
+from detector.domain.incident import PAGERDUTY, Status
 from detector.domain.ledger import Paging
 from detector.domain.severity import Severity
+from detector.domain.ticket import list_facts
 from detector.ports.error import PermanentError, TemporaryError
 from detector.ports.rulefile import RuleFilesError
+from detector.ports.store import Backlog
 from detector.transport.exchange import Exchange, ExchangeOption
 from detector.web.access import LOCAL_HOSTS, Access
 from detector.web.metrics import Metrics
@@ -52,12 +60,15 @@ from detector.web.server import BindError, WebServer
 from detector.web.site import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from detector.adapters.settings import Settings
     from detector.domain.incident import Notice
     from detector.ports.channel import Channel
     from detector.ports.store import Committed
+    from detector.ports.template import Renderer
+
+    Snapshot: TypeAlias = Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]
 
 DONE, FAILURE, USAGE = 0, 1, 2
 STORE_RETRY_SECONDS = 2.0
@@ -89,6 +100,7 @@ class Daemon:
         self._committer = Committer(store, clock, observer, roster, paging=paging, offer=self._offer, on_commit=self._on_commit)
         self._complaint = Complaint(self._committer, clock)
         self._sentinel = Sentinel(roster, self._committer, blind_after_seconds=settings.blind_after)
+        renderer = TemplateRenderer(self._note_template)
         self._prometheus = make_prometheus_exchange(settings)
         source = PrometheusSource(self._prometheus, settings.prometheus_url, on_warning=self._note_warning)
         self._cache = QueryCache(MeteredSource(source, clock, observer), clock)
@@ -99,7 +111,7 @@ class Daemon:
             self._committer,
             self._sentinel,
             self._baselines,
-            TemplateRenderer(self._note_template),
+            renderer,
             clock,
             observer,
         )
@@ -113,17 +125,14 @@ class Daemon:
             observer,
             (self._poller.set_rules, self._baselines.set_rules),
         )
-        self._channels = make_channels(settings)
+        self._prober = Exchange()
+        self._channels = make_channels(settings, renderer, observer, self._list_facts)
+        fallback = Fallback(list_fallbacks(settings), self._committer, self._offer, clock, observer)
         self._dispatchers = [
-            Dispatcher(
-                channel,
-                store,
-                observer,
-                clock,
-                fallback_after_seconds=settings.fallback_after,
-            )
+            Dispatcher(channel, store, observer, clock, fallback_after_seconds=settings.fallback_after, on_failing=fallback.take)
             for channel in self._channels
         ]
+        self._backlog: Mapping[str, Backlog] = {}
         self._pulse = DaemonPulse(self._poller, clock)
         desk = WritingDesk(self._committer, store, roster, self._reloader, paging, clock)
         site = Site(
@@ -150,6 +159,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn("reload", self._reload))
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._prometheus.close)
+            stack.push_async_callback(self._prober.close)
             stack.push_async_callback(self._store.close)
             for channel in self._channels:
                 stack.push_async_callback(channel.close)
@@ -192,6 +202,7 @@ class Daemon:
         self._spawn("watchdog", self._feed_watchdog)
         for dispatcher, channel in zip(self._dispatchers, self._channels, strict=True):
             self._spawn(f"dispatcher {channel.name}", dispatcher.run)
+        self._start_heartbeat()
         await self._tell_start(report.used_last_good, [str(finding) for finding in report.findings])
         self._manager.ready(f"{len(self._roster.rules)} rules, listening on {self._settings.listen.host}:{self._web.port}")
         self._observer.note("ready", rules=len(self._roster.rules), prometheus=self._settings.prometheus_url, port=self._web.port)
@@ -232,9 +243,27 @@ class Daemon:
         async for _ in RuleWatch(self._settings.rules).changes():
             await self._reload()
 
+    def _start_heartbeat(self) -> None:
+        url = self._settings.heartbeat_url
+        if url is None:
+            return
+        ping = HeartbeatPing(self._prober, url.get_secret_value())
+        checks = (self._pulse.sickness, self._find_blindness, self._find_paging_fault)
+        every = self._settings.heartbeat_every
+        self._spawn("heartbeat", Heartbeat(ping, checks, self._clock, self._observer, every_seconds=every).run)
+
+    def _find_blindness(self) -> str:
+        return "" if self._roster.answering() and not self._sentinel.blind else "no rule gets an answer"
+
+    def _find_paging_fault(self) -> str:
+        oldest = self._backlog.get(PAGERDUTY, Backlog()).oldest
+        late = oldest is not None and self._clock.now() - oldest > self._settings.fallback_after
+        return "PagerDuty does not take its notices" if late else ""
+
     async def _watch_backlog(self) -> None:
         while True:
-            self._observer.backlog_seen(await self._store.backlog(), self._clock.now())
+            self._backlog = await self._store.backlog()
+            self._observer.backlog_seen(self._backlog, self._clock.now())
             await self._clock.sleep(BACKLOG_EVERY_SECONDS)
 
     async def _watch_lag(self) -> None:
@@ -278,6 +307,11 @@ class Daemon:
         for dispatcher in self._dispatchers:
             dispatcher.committed(decision.notices, decision.collapsed)
 
+    def _list_facts(self) -> list[tuple[str, Mapping[str, Any]]]:
+        catalogue, url = self._roster.catalogue, self._settings.page_url
+        open_now = (incident for incident in self._committer.book.incidents.values() if incident.status is not Status.CLOSED)
+        return [(incident.id, list_facts(incident, catalogue, url)) for incident in open_now]
+
     def _note_warning(self, query: str, text: str) -> None:
         self._observer.note("query warning", query=query[:200], warning=text[:500])
 
@@ -291,8 +325,26 @@ def make_paging(settings: Settings) -> Paging:
         page_from=Severity(settings.pagerduty.page_from),
         on_rise_new_key=settings.pagerduty.on_rise == "new_key",
         external_url=settings.page_url,
-        pagerduty="pagerduty" in settings.channels,
+        pagerduty=PAGERDUTY in settings.channels,
+        audience=list_audience(settings),
+        update_every_seconds=settings.update_every,
+        storm_threshold=settings.storm_threshold,
     )
+
+
+def list_audience(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Every configured destination beside PagerDuty; mail has two."""
+    found = [(name, "") for name in settings.channels if name not in {PAGERDUTY, EMAIL}]
+    if settings.email is not None:
+        lists = ((ON_CALL, settings.email.on_call), (STAKEHOLDERS, settings.email.stakeholders))
+        found += [(EMAIL, route) for route, addresses in lists if addresses]
+    return tuple(found)
+
+
+def list_fallbacks(settings: Settings) -> list[tuple[str, str]]:
+    """Where a notice goes that does not arrive; mail goes to the people on call only."""
+    routes = {EMAIL: ON_CALL, PAGERDUTY: DEFAULT_ROUTE}
+    return [(name, routes.get(name, "")) for name in settings.fallback_channels]
 
 
 def make_store(settings: Settings, observer: Audience) -> SqlStore:
@@ -317,12 +369,30 @@ def make_prometheus_exchange(settings: Settings) -> Exchange:
     )
 
 
-def make_channels(settings: Settings) -> list[Channel]:
+def make_channels(settings: Settings, renderer: Renderer, observer: Audience, snapshot: Snapshot) -> list[Channel]:
     """The channels that are configured; the others are not even imported."""
     channels: list[Channel] = []
-    if "pagerduty" in settings.channels:
+    if PAGERDUTY in settings.channels:
         given = settings.pagerduty
         channels.append(PagerDutyEvents(Exchange(), given.routing_keys, events_url=given.events_url))
+    if settings.slack is not None:
+        from detector.adapters.slack import SlackThreads
+
+        channels.append(
+            SlackThreads(Exchange(), settings.slack.token, settings.slack.channel, renderer, api_url=settings.slack.api_url)
+        )
+    if settings.email is not None:
+        from detector.adapters.email import Email
+
+        channels.append(Email(settings.email, renderer))
+    if settings.mqtt is not None:
+        from detector.adapters.mqtt import Mqtt
+
+        channels.append(Mqtt(settings.mqtt, snapshot, on_trouble=partial(observer.trouble, "mqtt")))
+    if settings.webhook is not None:
+        from detector.adapters.webhook import SignedWebhook
+
+        channels.append(SignedWebhook(Exchange(), settings.webhook.url, secret=settings.webhook.secret))
     return channels
 
 
