@@ -120,13 +120,15 @@ class MailServer:
         if answer:
             return answer
         assert isinstance(envelope.content, bytes)
+        who: object = session.auth_data  # what `_check` gave
+        login = who if isinstance(who, str) else None
         self.mails.append(
             Mail(
                 sender=envelope.mail_from or "",
                 recipients=tuple(envelope.rcpt_tos),
                 raw=envelope.content,
-                encrypted=self.implicit_tls or session.ssl is not None,
-                login=session.auth_data if isinstance(session.auth_data, str) else None,
+                encrypted=self.implicit_tls or bool(session.ssl),
+                login=login,
             )
         )
         return await self._play(server, "DATA+") or "250 OK"

@@ -1,0 +1,67 @@
+"""A plain MQTT reader of the test's own: what is retained now, and what arrives."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, Self
+
+import aiomqtt
+
+from tests.kit.wait import wait_until
+
+
+class Listener:
+    """Reads everything below a prefix while entered; `latest` holds the last payload of each topic."""
+
+    def __init__(self, port: int, prefix: str = "detector", **options: Any) -> None:
+        self._port = port
+        self._prefix = prefix
+        self._options = options
+        self._task: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+        self.latest: dict[str, bytes] = {}
+        self.seen: list[tuple[str, bytes]] = []
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._read())
+        async with asyncio.timeout(10):
+            await self._ready.wait()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def facts(self, incident: str) -> dict[str, Any]:
+        """The JSON that stands for an incident; empty where none does."""
+        payload = self.latest.get(f"{self._prefix}/incidents/{incident}", b"")
+        found: dict[str, Any] = json.loads(payload) if payload else {}
+        return found
+
+    async def wait_for(self, topic: str, payload: bytes, *, seconds: float = 15.0) -> None:
+        """Until that is the latest under the topic."""
+        await wait_until(lambda: self.latest.get(f"{self._prefix}/{topic}") == payload, f"{topic} {payload!r}", seconds=seconds)
+
+    async def wait_incident(self, incident: str, *, seconds: float = 15.0) -> dict[str, Any]:
+        """Until facts stand for the incident; gives them."""
+        await wait_until(lambda: bool(self.facts(incident)), f"facts of {incident}", seconds=seconds)
+        return self.facts(incident)
+
+    async def _read(self) -> None:
+        async with aiomqtt.Client("127.0.0.1", self._port, timeout=5, **self._options) as client:
+            await client.subscribe(f"{self._prefix}/#", qos=1)
+            self._ready.set()
+            async for message in client.messages:
+                payload = message.payload
+                assert isinstance(payload, bytes)
+                self.latest[str(message.topic)] = payload
+                self.seen.append((str(message.topic), payload))
+
+
+async def read_retained(port: int, prefix: str = "detector", *, seconds: float = 0.3, **options: Any) -> dict[str, bytes]:
+    """What a new reader is told at once."""
+    async with Listener(port, prefix, **options) as listener:
+        await asyncio.sleep(seconds)  # retained messages come at once, and nothing says that they were all
+    return {topic: payload for topic, payload in listener.latest.items() if payload}
