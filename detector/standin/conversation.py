@@ -15,7 +15,7 @@ from detector.transport.bucket import TokenBucket
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it stands; `edits` are its earlier texts. `thread_ts` is that of its parent, None for a message of the channel."""
+    """One message as it stands; `edits` are its earlier texts. `thread_ts` is its parent's, None for a message of the channel."""
 
     channel: str
     ts: str
@@ -81,7 +81,7 @@ class Workspace:
         return next((each for each in self.messages if (each.channel, each.ts) == (channel, ts) and not each.deleted), None)
 
     def post(self, channel: str, arguments: Mapping[str, Any], now: float) -> Message:
-        """Add a message. A thread whose parent does not stand is left out: the message goes to the channel (slack-go/slack#1571)."""
+        """Add a message. Without a parent that stands, a reply goes to the channel itself (slack-go/slack#1571)."""
         parent = self.find(channel, arguments.get("thread_ts"))
         thread_ts = None if parent is None else parent.thread_ts or parent.ts
         ts = f"{int(now)}.{len(self.messages) + 1:06d}"

@@ -1,7 +1,7 @@
-"""A Slack on this machine: the methods of the Web API that an incident channel needs, a workspace that remembers, faults by script.
+"""A Slack on this machine: the Web API methods that an incident channel needs, a workspace that remembers, faults by script.
 
-Before it: the daemon's Slack channel calls <url>/api/<method>. After it: a test or the demo asks what people see, in process or over
-GET /messages. Errors are `{"ok": false, "error": ...}` with HTTP 200, as Slack answers; only the rate limit has a status, 429.
+Before it: the daemon's Slack channel calls <url>/api/<method>. After it: a test or the demo asks what people see, in process or
+over GET /messages. Errors are `{"ok": false, "error": ...}` with HTTP 200, as Slack's; only the rate limit has a status, 429.
 """
 
 from __future__ import annotations

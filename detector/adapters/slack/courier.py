@@ -13,13 +13,13 @@ from detector.adapters.slack.fault import TOO_MUCH, RateLimited, Refused
 from detector.adapters.slack.memory import EDIT, Handle, Journal, Pace
 from detector.adapters.slack.message import Message, tag_message
 from detector.ports.error import PermanentError, TemporaryError
+from detector.ports.store import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
     from slack_sdk.web.async_slack_response import AsyncSlackResponse
 
-    from detector.ports.store import Delivery
 
 POST = "chat.postMessage"
 _TEXT_ONLY: Mapping[str, Any] = {"parse": "none", "link_names": False}
@@ -90,7 +90,7 @@ class Courier:
                 )
 
             try:
-                return await self._ask(POST, channel, call, sending.now)
+                answer = await self._ask(POST, channel, call, sending.now)
             except (Refused, RateLimited):
                 self._journal.settle(sending.delivery)
                 raise
@@ -98,6 +98,8 @@ class Courier:
                 if not error.attempted:
                     self._journal.settle(sending.delivery)
                 raise
+            self._pace.join(channel, str(answer.get("channel") or channel))
+            return answer
 
         return await _fit(sending, sending.message if thread is None else sending.reply, post)
 

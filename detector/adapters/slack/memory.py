@@ -106,13 +106,20 @@ class Pace:
     def __init__(self, monotonic: Callable[[], float], sleep: Sleep) -> None:
         self._monotonic = monotonic
         self._sleep = sleep
+        self._ids: dict[str, str] = {}
         self._buckets: dict[str, TokenBucket] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self._held: dict[str, float] = {}
 
+    def join(self, name: str, channel: str) -> None:
+        """`name` is the channel with this id: one rate for both."""
+        self._ids[name] = channel
+        if (spent := self._buckets.pop(name, None)) is not None:
+            self._buckets.setdefault(channel, spent)
+
     async def wait(self, method: str, channel: str) -> None:
         """Return when this call may leave; raises ThrottledError while the method is held off."""
-        place = method if method == EDIT else f"{method} {channel}"
+        place = method if method == EDIT else self._ids.get(channel, channel)
         rate, burst = _EDITS if method == EDIT else _POSTS
         bucket = self._buckets.setdefault(place, TokenBucket(rate, burst))
         async with self._locks.setdefault(place, asyncio.Lock()):

@@ -4,8 +4,8 @@ Before it: the outbox row. After it: `message` puts the texts into blocks. Every
 template may use Slack's markup and a value cannot. Wording: state, then when to expect more; systems, never people.
 
 A template is overridden by its name: "headline" (the state now, first line of the message) or a kind of notice (its reply in
-the thread). Beside all facts of the notice it may use: headline, condition ("down" or "degraded"), outlook ("ETA 10 min", "Next update by
-10:40 UTC" or nothing), breach, recovery, resolved_at, mentions, kind, incident, over.
+the thread). Beside all facts of the notice it may use: headline, condition ("down" or "degraded"), outlook ("ETA 10 min", "Next
+update by 10:40 UTC" or nothing), breach, recovery, resolved_at, who, mentions, kind, incident, over.
 """
 
 from __future__ import annotations
