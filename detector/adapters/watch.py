@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from typing import TYPE_CHECKING, TypeAlias
 
 import watchfiles
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 5.0
 SETTLE_SECONDS = 0.3
+STEP_MILLISECONDS = 200  # how often its thread looks whether it should end
 _SUFFIXES = {".yaml", ".yml"}
 
 Print: TypeAlias = frozenset[tuple[str, int, int, int]]
@@ -48,21 +50,32 @@ class RuleWatch:
 
     async def _wait(self) -> None:
         """Until something happened there, or the next look is due."""
-        stop = asyncio.Event()
+        stop = threading.Event()
         root = self._path if self._path.is_dir() else self._path.parent
         try:
-            async with asyncio.timeout(self._look_seconds):
-                # short waits in its thread: a cancelled watch ends with the one under way
-                watch = watchfiles.awatch(root, stop_event=stop, debounce=200, step=50, rust_timeout=200)
-                async with contextlib.aclosing(watch):
-                    async for _ in watch:
-                        return
-        except TimeoutError:
-            return
+            await asyncio.to_thread(_await_event, root, stop, self._look_seconds)
         except OSError:  # not there, or out of watches: look again later
             await asyncio.sleep(self._look_seconds)
         finally:
             stop.set()
+
+
+def _await_event(root: Path, stop: threading.Event, seconds: float) -> None:
+    """Block until something happened under `root`, `stop` was set, or the seconds have passed.
+
+    In a thread of its own: the asynchronous form of watchfiles cannot be cancelled while it waits, so that it has to wait in short
+    pieces, and these cost more than everything else that an idle daemon does.
+    """
+    watch = watchfiles.watch(
+        root,
+        stop_event=stop,
+        debounce=2 * STEP_MILLISECONDS,
+        step=STEP_MILLISECONDS,
+        rust_timeout=int(1000 * seconds),
+        yield_on_timeout=True,
+    )
+    with contextlib.closing(watch):
+        next(watch, None)
 
 
 def take_print(path: Path) -> Print:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 CONCURRENCY = 16
 POLL_SECONDS = 1.0
+IDLE_POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 2.0
 FALLBACK_AFTER_SECONDS = 120.0
 _HELD_GRACE_SECONDS = 60.0
@@ -346,8 +347,8 @@ class Dispatcher:
         return self._store_fails or (self._claim is not None and self._clock.monotonic() - self._claim_began > PATIENCE_SECONDS)
 
     async def _pause(self) -> None:
-        """Until something happened, a retry is due, or the poll."""
-        seconds = POLL_SECONDS
+        """Until something happened, a retry is due, or the poll; that is rarer while nothing is under way."""
+        seconds = IDLE_POLL_SECONDS if self.idle and not self._store_fails else POLL_SECONDS
         # Held ones count too: their rows are due in the store at the same moment.
         if (due := self._spare.next_due(with_held=True)) is not None and due > self._clock.now():
             seconds = min(seconds, due - self._clock.now())
