@@ -25,6 +25,7 @@ from detector.adapters.notify import ServiceManager
 from detector.adapters.pagerduty import PagerDutyEvents
 from detector.adapters.prometheus import PrometheusSource
 from detector.adapters.rulefile import RuleDirectory
+from detector.adapters.settings.policy import list_fallbacks, make_paging
 from detector.adapters.store import SqlStore, create_store
 from detector.adapters.template import TemplateRenderer
 from detector.adapters.watch import RuleWatch
@@ -44,11 +45,7 @@ from detector.app.poller import Poller
 from detector.app.reloader import Reloader
 from detector.app.roster import Roster
 from detector.app.sentinel import Sentinel
-from detector.domain.audience import EMAIL, ON_CALL, STAKEHOLDERS
-from detector.domain.catalogue import DEFAULT_ROUTE
 from detector.domain.incident import PAGERDUTY, Status
-from detector.domain.ledger import Paging
-from detector.domain.severity import Severity
 from detector.domain.ticket import list_facts
 from detector.ports.error import PermanentError, TemporaryError
 from detector.ports.rulefile import RuleFilesError
@@ -317,34 +314,6 @@ class Daemon:
 
     def _note_template(self, template: str, fault: str) -> None:
         self._observer.note("template failed, sent raw", template=template[:200], fault=fault)
-
-
-def make_paging(settings: Settings) -> Paging:
-    """The settings that decisions need."""
-    return Paging(
-        page_from=Severity(settings.pagerduty.page_from),
-        on_rise_new_key=settings.pagerduty.on_rise == "new_key",
-        external_url=settings.page_url,
-        pagerduty=PAGERDUTY in settings.channels,
-        audience=list_audience(settings),
-        update_every_seconds=settings.update_every,
-        storm_threshold=settings.storm_threshold,
-    )
-
-
-def list_audience(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Every configured destination beside PagerDuty; mail has two."""
-    found = [(name, "") for name in settings.channels if name not in {PAGERDUTY, EMAIL}]
-    if settings.email is not None:
-        lists = ((ON_CALL, settings.email.on_call), (STAKEHOLDERS, settings.email.stakeholders))
-        found += [(EMAIL, route) for route, addresses in lists if addresses]
-    return tuple(found)
-
-
-def list_fallbacks(settings: Settings) -> list[tuple[str, str]]:
-    """Where a notice goes that does not arrive; mail goes to the people on call only."""
-    routes = {EMAIL: ON_CALL, PAGERDUTY: DEFAULT_ROUTE}
-    return [(name, routes.get(name, "")) for name in settings.fallback_channels]
 
 
 def make_store(settings: Settings, observer: Audience) -> SqlStore:

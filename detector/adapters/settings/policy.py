@@ -1,0 +1,42 @@
+"""From settings to what decisions need: when to page, who else hears, and by which road a notice goes that does not arrive."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from detector.domain.audience import EMAIL, ON_CALL, STAKEHOLDERS
+from detector.domain.catalogue import DEFAULT_ROUTE
+from detector.domain.incident import PAGERDUTY
+from detector.domain.ledger import Paging
+from detector.domain.severity import Severity
+
+if TYPE_CHECKING:
+    from detector.adapters.settings.model import Settings
+
+
+def make_paging(settings: Settings) -> Paging:
+    """The settings that decisions need."""
+    return Paging(
+        page_from=Severity(settings.pagerduty.page_from),
+        on_rise_new_key=settings.pagerduty.on_rise == "new_key",
+        external_url=settings.page_url,
+        pagerduty=PAGERDUTY in settings.channels,
+        audience=list_audience(settings),
+        update_every_seconds=settings.update_every,
+        storm_threshold=settings.storm_threshold,
+    )
+
+
+def list_audience(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Every configured destination beside PagerDuty; mail has two."""
+    found = [(name, "") for name in settings.channels if name not in {PAGERDUTY, EMAIL}]
+    if settings.email is not None:
+        lists = ((ON_CALL, settings.email.on_call), (STAKEHOLDERS, settings.email.stakeholders))
+        found += [(EMAIL, route) for route, addresses in lists if addresses]
+    return tuple(found)
+
+
+def list_fallbacks(settings: Settings) -> list[tuple[str, str]]:
+    """Where a notice goes that does not arrive; mail goes to the people on call only."""
+    routes = {EMAIL: ON_CALL, PAGERDUTY: DEFAULT_ROUTE}
+    return [(name, routes.get(name, "")) for name in settings.fallback_channels]
