@@ -181,7 +181,7 @@ def _open(ledger: Ledger, transition: Transition, alert: JoinedAlert) -> None:
     ledger.touch(incident, anew=True)
     ledger.say(incident, "breach", f"first breach seen by {alert.rule}{describe_breach(alert)}", at=alert.breached)
     ledger.say(incident, "opened", f"opened as {alert.severity.value}: {alert.summary}")
-    incident = ledger.hold(incident, alert)
+    incident, _ = _mute(ledger, None, ledger.hold(incident, alert))
     ledger.note_new(incident)
     fold(ledger, incident)
 
@@ -294,7 +294,9 @@ def _settle(ledger: Ledger, before: Incident | None, incident: Incident) -> None
         ledger.say(settled, "severity", text)
         ledger.add_news(settled, text)
     firing = any(alert.firing for alert in alerts)
-    settled, unmute_at = _mute(ledger, settled)
+    settled, unmute_at = _mute(ledger, before, settled)
+    if firing and before is not None and before.muted and not settled.muted:
+        before = _recall(before)
     if (firing or before is None) and not settled.muted:  # what begins and ends in one batch has begun: its channels hear of both
         settled = open_pages(ledger, before, settled)
         settled = inform(ledger, before, settled)
@@ -327,13 +329,26 @@ def _linger(alert: JoinedAlert) -> float:
     return (alert.ended or 0.0) + alert.demote_after_seconds
 
 
-def _mute(ledger: Ledger, incident: Incident) -> tuple[Incident, list[float]]:
-    """Say when the incident becomes muted or is no longer; also when its mute ends."""
+def _mute(ledger: Ledger, before: Incident | None, incident: Incident) -> tuple[Incident, list[float]]:
+    """Say when the incident becomes muted or is no longer; also when its mute ends. `before` as it was last settled."""
     text, ends = describe_mute(ledger, incident)
-    if text != incident.muted:
+    if text and not incident.muted:
+        ledger.say(incident, "muted", text)
+        incident = ledger.put(replace(incident, muted=text, muted_since=ledger.now, heard=before.severity if before else None))
+    elif text != incident.muted:
         ledger.say(incident, "muted" if text else "unmuted", text or f"no longer muted: {incident.muted}")
+        if not text and any(alert.firing for alert in incident.alerts.values()):
+            ledger.add_news(incident, f"no longer muted ({incident.muted}), still firing: {incident.summary}")
         incident = ledger.put(replace(incident, muted=text))
     return incident, [] if ends is None else [ends]
+
+
+def _recall(before: Incident) -> Incident | None:
+    """As it was when last heard of, so that what was withheld since counts as new; None: not heard of in this episode."""
+    if before.heard is None or before.muted_since is None:
+        return None
+    known = {key: alert for key, alert in before.alerts.items() if alert.fired <= before.muted_since}
+    return replace(before, severity=before.heard, alerts=known)
 
 
 def _run_timer(ledger: Ledger, incident: Incident) -> None:

@@ -13,6 +13,9 @@ from functools import lru_cache
 
 _MATCHER = re.compile(r"""\s*([A-Za-z_][A-Za-z0-9_]*)\s*(=~|!~|!=|=)\s*("(?:[^"\\]|\\.)*"|'[^']*'|[^\s,{}"']*)\s*""")
 _LONGEST_PATTERN = 1000
+_MOST_MATCHERS = 50
+_SEVERITIES = ("low", "medium", "high", "critical")
+_ANY_NAMES = ("zqxj", "Zqxj-7_k", "0/zq.é j")  # what covers all of these by name singles out nothing
 
 
 class Operator(Enum):
@@ -84,16 +87,29 @@ def find_mute(mutes: Iterable[Mute], labels: Mapping[str, str], now: float) -> M
 def parse_matchers(texts: Iterable[str]) -> tuple[Matcher, ...]:
     """Read matchers as amtool takes them: `service=checkout`, `severity=~"low|medium"`, `{a="b", c!="d"}`.
 
-    Raises ValueError with what would be right. A set that matches everything, the empty label set included, is refused.
+    Raises ValueError with what would be right. A set that matches everything, the empty label set included, is refused: so is
+    one that any alert satisfies by its rule, service and severity alone.
     """
     found: list[Matcher] = []
     for text in texts:
         found.extend(_parse(text))
     if not found:
         raise ValueError("no matcher; write for example service=checkout")
+    if len(found) > _MOST_MATCHERS:
+        raise ValueError(f"at most {_MOST_MATCHERS} matchers, these are {len(found)}")
     if all(matcher.covers({}) for matcher in found):
         raise ValueError("these matchers cover every alert; name at least one label that must have a value")
+    if _cover_everything(found):
+        raise ValueError("these matchers cover every alert, whatever its rule, service and severity; name what is to be quiet")
     return tuple(found)
+
+
+def _cover_everything(matchers: list[Matcher]) -> bool:
+    """Every alert has a rule, a service and a severity: `service=~".+"` would leave none to be heard."""
+    alerts = [
+        {"rule": name, "alertname": name, "service": name, "severity": severity} for name in _ANY_NAMES for severity in _SEVERITIES
+    ]
+    return all(matcher.covers(labels) for matcher in matchers for labels in alerts)
 
 
 def _parse(text: str) -> list[Matcher]:

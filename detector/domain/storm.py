@@ -1,7 +1,8 @@
 """Storms: from the 21st new incident within a minute, those below CRITICAL fold into one incident for each routing key.
 
-A folded incident keeps its record and pages only above the severity it was folded at; CRITICAL always sends its own trigger. The
-storm's incident ends when every incident folded into it has.
+A muted incident is neither counted nor folded: planned work on many services pages nobody. A folded incident keeps its record and
+pages only above the severity it was folded at; CRITICAL always sends its own trigger. The storm's incident ends when every incident
+folded into it has.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ NAMED_SERVICES = 20
 
 def fold(ledger: Ledger, incident: Incident) -> Incident:
     """Fold a new incident into its storm where there is one; call once, before it is settled."""
-    if incident.severity >= Severity.CRITICAL or incident.own or not _is_storm(ledger):
+    if incident.severity >= Severity.CRITICAL or incident.own or incident.muted or not _is_storm(ledger):
         return incident
     route = ledger.catalogue.find(incident.service).pagerduty
     storm = _find_storm(ledger, route) or _open_storm(ledger, incident, route)
