@@ -1,4 +1,4 @@
-"""Where state survives: alert states, incidents, timelines, the outbox, the last good rule set.
+"""Where state survives: alert states, incidents, timelines, the outbox, silences, the last good rule set.
 
 One transaction is one `commit`: it takes the book lock, reads the incidents that are not closed, lets `decide` (pure) run on
 them, and writes the alert states with what was decided. Nothing that was committed is lost by kill -9.
@@ -15,6 +15,7 @@ from detector.domain.alert import AlertState, RuleProgress
 from detector.domain.incident import Book, Decision, Event, Incident, NoticeKind
 from detector.domain.label import Labels
 from detector.domain.severity import Severity
+from detector.domain.silence import KeptMute
 
 Decide: TypeAlias = Callable[[Book], Decision]
 
@@ -165,6 +166,18 @@ class Store(Protocol):
 
     async def load_rules(self) -> Mapping[str, str] | None:
         """The last good set, None when there never was one."""
+
+    async def save_mute(self, kept: KeptMute) -> None:
+        """Keep a silence or lease; one of the same id is replaced."""
+
+    async def find_mute(self, identity: str) -> KeptMute | None:
+        """One silence or lease, ended or not."""
+
+    async def list_mutes(self, now: float, *, ended: bool, limit: int) -> Sequence[KeptMute]:
+        """Those that have ended by `now`, or those that have not; newest first."""
+
+    async def expire_mute(self, identity: str, by: str, now: float) -> KeptMute | None:
+        """End it now, by that person, unless it has ended; as it stands after that, None where there is none."""
 
     async def healthy(self) -> bool:
         """Whether a trivial read and write work now."""

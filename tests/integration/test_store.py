@@ -12,7 +12,9 @@ import pytest
 from detector.adapters.store import create_store
 from detector.domain.alert import RuleProgress
 from detector.domain.incident import BLIND_ID, Book, Decision, NoticeKind, Status
+from detector.domain.mute import Mute, MuteKind, parse_matchers
 from detector.domain.severity import Severity
+from detector.domain.silence import KeptMute
 from detector.ports.error import PermanentError
 from detector.ports.store import AlertRecord, Backlog, Committed, Delivery, DeliveryState, IncidentFilter, Memory, Store
 from tests.kit.memorystore import Disk, MemoryStore
@@ -506,3 +508,56 @@ async def test_a_closed_incident_of_a_fixed_id_stays_in_the_book(store: Store) -
     blind = replace(make_incident(7, status=Status.CLOSED, closed=1500.0), id=BLIND_ID)
     await store.commit([], decide(blind, make_incident(8, status=Status.CLOSED, closed=1500.0)), NOW)
     assert set((await store.load()).incidents) == {BLIND_ID}
+
+
+def _make_mute(number: int = 1, **changes: Any) -> KeptMute:
+    matchers = parse_matchers(['service="checkout"', 'severity=~"low|medium"'])
+    fields = {"id": f"m{number}", "kind": MuteKind.SILENCE, "matchers": matchers, "starts": NOW, "ends": NOW + 100}
+    held = Mute(**(fields | {"author": NASTY, "reason": "a deploy"} | changes))  # type: ignore[arg-type]  # fields of the test's choice
+    return KeptMute(held, created=NOW + number)
+
+
+async def test_a_silence_survives_and_is_replaced_by_its_id(store: Store, make_store: MakeStore) -> None:
+    """What was kept comes back after a restart, matchers and all; the same id again is the same silence, changed."""
+    await store.save_mute(_make_mute(1))
+    await store.save_mute(_make_mute(2, kind=MuteKind.LEASE))
+    await store.save_mute(_make_mute(1, ends=NOW + 500, reason="a longer deploy"))
+    store = await _restart(store, make_store)
+    try:
+        lease, silence = await store.list_mutes(NOW, ended=False, limit=10)
+        assert (lease.mute.id, lease.mute.kind) == ("m2", MuteKind.LEASE)
+        assert (silence.mute.ends, silence.mute.reason) == (NOW + 500, "a longer deploy")
+        assert silence.mute.matchers == _make_mute().mute.matchers
+        assert silence == await store.find_mute("m1")
+        assert await store.find_mute("m3") is None
+    finally:
+        await store.close()
+
+
+async def test_silences_are_listed_by_whether_they_have_ended(store: Store) -> None:
+    """Newest first and no more than the limit; the moment of the end belongs to those that have ended."""
+    for number in range(1, 4):
+        await store.save_mute(_make_mute(number, ends=NOW + number * 10))
+
+    async def names(now: float, *, ended: bool, limit: int = 10) -> list[str]:
+        return [kept.mute.id for kept in await store.list_mutes(now, ended=ended, limit=limit)]
+
+    assert await names(NOW, ended=False) == ["m3", "m2", "m1"]
+    assert await names(NOW, ended=False, limit=2) == ["m3", "m2"]
+    assert (await names(NOW + 10, ended=False), await names(NOW + 10, ended=True)) == (["m3", "m2"], ["m1"])
+    assert (await names(NOW + 99, ended=False), await names(NOW + 99, ended=True)) == ([], ["m3", "m2", "m1"])
+
+
+async def test_a_silence_is_ended_early_once(store: Store) -> None:
+    """Who ended it first, and when, stays; one that ran out is not ended again; one that is not there is None."""
+    await store.save_mute(_make_mute())
+    for now, by in ((NOW + 5, "kim"), (NOW + 6, "lee")):
+        kept = await store.expire_mute("m1", by, now)
+        assert kept is not None
+        assert (kept.expired, kept.expired_by, kept.held.ends, kept.mute.ends) == (NOW + 5, "kim", NOW + 5, NOW + 100)
+    assert [kept.mute.id for kept in await store.list_mutes(NOW + 6, ended=True, limit=10)] == ["m1"]
+    await store.save_mute(_make_mute(2))
+    late = await store.expire_mute("m2", "kim", NOW + 100)
+    assert late is not None
+    assert (late.expired, late.expired_by) == (None, "")
+    assert await store.expire_mute("m3", "kim", NOW) is None

@@ -6,13 +6,14 @@ A `Disk` is what survives: give the same one to a second `MemoryStore` to play a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from detector.adapters.store.listing import read_cursor, write_cursor
 from detector.domain.alert import AlertState, RuleProgress
 from detector.domain.incident import FIXED_IDS, Book, Event, Incident, Notice, NoticeKind, Status
 from detector.domain.label import Labels
 from detector.domain.severity import Severity
+from detector.domain.silence import KeptMute
 from detector.ports.error import OutsideError, PermanentError
 from detector.ports.store import (
     AlertRecord,
@@ -81,6 +82,7 @@ class Disk:
     events: dict[Event, None] = field(default_factory=dict)
     outbox: dict[str, Row] = field(default_factory=dict)
     rules: Mapping[str, str] | None = None
+    mutes: dict[str, KeptMute] = field(default_factory=dict)
     epoch: int = 0
     writes: int = 0
     failure: OutsideError | None = None
@@ -210,6 +212,30 @@ class MemoryStore:
         """The last good set."""
         self._check()
         return self.disk.rules
+
+    async def save_mute(self, kept: KeptMute) -> None:
+        """Keep a silence or lease."""
+        self._check()
+        self.disk.mutes[kept.mute.id] = kept
+
+    async def find_mute(self, identity: str) -> KeptMute | None:
+        """One silence or lease."""
+        self._check()
+        return self.disk.mutes.get(identity)
+
+    async def list_mutes(self, now: float, *, ended: bool, limit: int) -> Sequence[KeptMute]:
+        """Newest first."""
+        self._check()
+        found = [kept for kept in self.disk.mutes.values() if kept.ended(now) == ended]
+        return sorted(found, key=lambda kept: (-kept.created, kept.mute.id))[:limit]
+
+    async def expire_mute(self, identity: str, by: str, now: float) -> KeptMute | None:
+        """End it now."""
+        self._check()
+        kept = self.disk.mutes.get(identity)
+        if kept is not None and not kept.ended(now):
+            self.disk.mutes[identity] = replace(kept, expired=now, expired_by=by)
+        return self.disk.mutes.get(identity)
 
     async def healthy(self) -> bool:
         """Whether the lease is held and nothing fails."""

@@ -14,6 +14,7 @@ from detector.adapters.store.schema import SHARDS, clean_text
 from detector.domain.alert import AlertState, RuleProgress
 from detector.domain.incident import Incident, Notice
 from detector.domain.label import digest_parts
+from detector.domain.mute import Matcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,10 +28,11 @@ _alert = msgspec.json.Decoder(AlertState)
 _progress = msgspec.json.Decoder(RuleProgress)
 _incident = msgspec.json.Decoder(Incident)
 _notice = msgspec.json.Decoder(Notice)
+_matchers = msgspec.json.Decoder(tuple[Matcher, ...])
 _files = msgspec.json.Decoder(dict[str, str])
 
 
-def encode(value: AlertState | RuleProgress | Incident | Notice | Mapping[str, str]) -> str:
+def encode(value: AlertState | RuleProgress | Incident | Notice | Mapping[str, str] | tuple[Matcher, ...]) -> str:
     """JSON text of a value; enums by value, label sets as lists of pairs."""
     try:
         return _encoder.encode(value).decode()
@@ -56,6 +58,11 @@ def decode_incident(text: str) -> Incident:
 def decode_notice(text: str) -> Notice:
     """One notice."""
     return _notice.decode(text)
+
+
+def decode_matchers(text: str) -> tuple[Matcher, ...]:
+    """The matchers of a mute."""
+    return _matchers.decode(text)
 
 
 def decode_files(text: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "0001"  # the newest file under migrations/versions
+REVISION = "0002"  # the newest file under migrations/versions
 SHARDS = 64
 
 metadata = MetaData()
@@ -120,6 +120,22 @@ rule_set = Table(
     Column("digest", String, primary_key=True),
     Column("at", Double, nullable=False),
     Column("files", Text, nullable=False),
+)
+
+mute = Table(
+    "mute",
+    metadata,
+    Column("id", Word, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("matchers", Text, nullable=False),
+    Column("starts", Double, nullable=False),
+    Column("ends", Double, nullable=False),  # as asked for; who ended it early, and when, stands beside it
+    Column("author", Word, nullable=False),
+    Column("reason", Word, nullable=False),
+    Column("created", Double, nullable=False),
+    Column("expired_at", Double),
+    Column("expired_by", Word),
+    Index("mute_ends", "ends"),
 )
 
 lease = Table(

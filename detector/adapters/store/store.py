@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
 
-from detector.adapters.store import codec, ledger, listing, outbox, schema
+from detector.adapters.store import codec, ledger, listing, mute, outbox, schema
 from detector.adapters.store.lease import renew_leases
 from detector.adapters.store.postgres import PostgresDatabase
 from detector.adapters.store.session import Database, Session
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from detector.domain.alert import RuleProgress
     from detector.domain.incident import Event, Incident
+    from detector.domain.silence import KeptMute
 
 FILE = "detector.db"
 
@@ -187,6 +188,42 @@ class SqlStore:
                 return await listing.read_rules(connection)
 
         return await self._session.run("reading the rules", run)
+
+    async def save_mute(self, kept: KeptMute) -> None:
+        """Keep a silence or lease; one of the same id is replaced."""
+
+        async def run() -> None:
+            async with self._session.writing() as connection:
+                await mute.save_mute(connection, kept)
+
+        await self._session.run("saving a silence", run)
+
+    async def find_mute(self, identity: str) -> KeptMute | None:
+        """One silence or lease, ended or not."""
+
+        async def run() -> KeptMute | None:
+            async with self._session.reading() as connection:
+                return await mute.find_mute(connection, identity)
+
+        return await self._session.run("reading a silence", run)
+
+    async def list_mutes(self, now: float, *, ended: bool, limit: int) -> Sequence[KeptMute]:
+        """Those that have ended by `now`, or those that have not; newest first."""
+
+        async def run() -> Sequence[KeptMute]:
+            async with self._session.reading() as connection:
+                return await mute.list_mutes(connection, now, ended=ended, limit=limit, unreadable=self._tell)
+
+        return await self._session.run("listing silences", run)
+
+    async def expire_mute(self, identity: str, by: str, now: float) -> KeptMute | None:
+        """End it now, by that person; see the port."""
+
+        async def run() -> KeptMute | None:
+            async with self._session.writing() as connection:
+                return await mute.expire_mute(connection, identity, by, now)
+
+        return await self._session.run("ending a silence", run)
 
     async def healthy(self) -> bool:
         """Whether a trivial read and write work now, the leases being ours still; never raises."""
