@@ -6,6 +6,7 @@ each (incident, route), but for those that a rise or a join long after the ackno
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from detector.domain.incident import Incident, NoticeKind, Page, name_key
@@ -48,6 +49,17 @@ def acknowledge_pages(ledger: Ledger, incident: Incident) -> Incident:
         if not page.closed and not page.acknowledged:
             incident = ledger.page(incident, NoticeKind.ACKNOWLEDGE, replace(page, acknowledged=True))
     return incident
+
+
+def note_acknowledged(ledger: Ledger, incident: Incident, keys: Collection[str]) -> Incident:
+    """Remember that PagerDuty shows these keys as acknowledged; it is told nothing back, and other keys still wait for somebody."""
+    pages = tuple(replace(page, acknowledged=True) if page.key in keys else page for page in incident.pages)
+    return ledger.put(replace(incident, pages=pages))
+
+
+def list_open(incident: Incident, keys: Collection[str]) -> tuple[Page, ...]:
+    """The pages of these keys that were not closed from here; word of any other key comes late, or is the echo of our own."""
+    return tuple(page for page in incident.pages if page.key in keys and not page.closed)
 
 
 def _wants_another(ledger: Ledger, before: Incident, incident: Incident, latest: Page) -> bool:

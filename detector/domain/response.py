@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from detector.domain.alert import EndReason
@@ -10,7 +10,7 @@ from detector.domain.audience import open_channels, tell
 from detector.domain.catalogue import Catalogue
 from detector.domain.incident import Book, Decision, Incident, NoticeKind, Status, Verification
 from detector.domain.ledger import DETECTOR, Ledger, Paging
-from detector.domain.page import acknowledge_pages, close_pages
+from detector.domain.page import acknowledge_pages, close_pages, list_open, note_acknowledged
 from detector.domain.recovery import finish, needs_probes
 
 MAXIMUM_TEXT = 4000
@@ -23,11 +23,27 @@ class ResponseError(ValueError):
     """The action does not fit the incident; the message says why and what would."""
 
 
-def acknowledge(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, by: str, now: float) -> Decision:
-    """Somebody has it. Once more acknowledges the keys that were opened since; a resolved incident cannot be acknowledged."""
+def acknowledge(
+    book: Book,
+    catalogue: Catalogue,
+    paging: Paging,
+    incident_id: str,
+    by: str,
+    now: float,
+    *,
+    from_pagerduty: Collection[str] = (),
+) -> Decision:
+    """Somebody has it. Once more acknowledges the keys that were opened since; a resolved incident cannot be acknowledged.
+
+    `from_pagerduty`: keys that PagerDuty shows as acknowledged. It is not told again, other keys are left to those they called, and
+    word that changes nothing (twice, late, our own come back) decides nothing.
+    """
     ledger = Ledger(book, catalogue, paging, now)
     incident = _find(ledger, incident_id)
-    if incident.status is Status.ACKNOWLEDGED and all(page.closed or page.acknowledged for page in incident.pages):
+    waiting = list_open(incident, from_pagerduty) if from_pagerduty else incident.pages
+    if from_pagerduty and not (waiting and incident.status.active):
+        return Decision()
+    if incident.status is Status.ACKNOWLEDGED and all(page.closed or page.acknowledged for page in waiting):
         return Decision()
     if not incident.status.active:
         msg = f"incident {incident.id} is {incident.status.value}; only an open incident can be acknowledged"
@@ -35,16 +51,32 @@ def acknowledge(book: Book, catalogue: Catalogue, paging: Paging, incident_id: s
     if incident.status is Status.OPEN:
         incident = ledger.put(replace(incident, status=Status.ACKNOWLEDGED, acknowledged=now, acknowledged_by=by))
     ledger.say(incident, "acknowledged", "acknowledged", actor=by)
-    incident = tell(ledger, acknowledge_pages(ledger, incident), NoticeKind.ACKNOWLEDGE, f"acknowledged by {by}", actor=by)
+    incident = note_acknowledged(ledger, incident, from_pagerduty) if from_pagerduty else acknowledge_pages(ledger, incident)
+    incident = tell(ledger, incident, NoticeKind.ACKNOWLEDGE, f"acknowledged by {by}", actor=by)
     if not incident.muted:
         open_channels(ledger, incident)  # stakeholders hear once somebody has it
     return ledger.decide()
 
 
-def resolve(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, by: str, now: float) -> Decision:
-    """End it by hand. While metrics are still bad that is flagged, and pages once more after 15 min if it still fires."""
+def resolve(
+    book: Book,
+    catalogue: Catalogue,
+    paging: Paging,
+    incident_id: str,
+    by: str,
+    now: float,
+    *,
+    from_pagerduty: Collection[str] = (),
+) -> Decision:
+    """End it by hand. While metrics are still bad that is flagged, and pages once more after 15 min if it still fires.
+
+    `from_pagerduty`: keys that PagerDuty shows as resolved; word that changes nothing decides nothing. Their resolve is sent
+    all the same: it ends what a trigger under way at that moment may have opened anew, and is dropped there otherwise.
+    """
     ledger = Ledger(book, catalogue, paging, now)
     incident = _find(ledger, incident_id)
+    if from_pagerduty and not (list_open(incident, from_pagerduty) and incident.status.active):
+        return Decision()
     if not incident.status.active:
         msg = f"incident {incident.id} is already {incident.status.value}"
         raise ResponseError(msg)
@@ -63,6 +95,18 @@ def resolve(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, 
     text = "resolved by hand" + (" while metrics are still bad" if firing else "")
     ledger.say(incident, "resolved", text, actor=by)
     tell(ledger, close_pages(ledger, incident), NoticeKind.RESOLVE, text, actor=by)
+    return ledger.decide()
+
+
+def repeat_resolve(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, key: str, now: float) -> Decision:
+    """Send the resolve of a closed key once more: PagerDuty still shows it as open."""
+    ledger = Ledger(book, catalogue, paging, now)
+    incident = ledger.find(incident_id)
+    page = None if incident is None else next((page for page in incident.pages if page.key == key and page.closed), None)
+    if incident is None or page is None:
+        return Decision()
+    ledger.say(incident, "resolve repeated", f"PagerDuty still shows {key} as open; its resolve is sent again")
+    ledger.page(incident, NoticeKind.RESOLVE, page)
     return ledger.decide()
 
 
@@ -161,11 +205,21 @@ def note_oddities(
     return ledger.decide()
 
 
-def add_note(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, by: str, text: str, now: float) -> Decision:
-    """Add words to the timeline; at most 4,000 characters are kept."""
+def add_note(
+    book: Book,
+    catalogue: Catalogue,
+    paging: Paging,
+    incident_id: str,
+    by: str,
+    text: str,
+    now: float,
+    *,
+    at: float | None = None,
+) -> Decision:
+    """Add words to the timeline; at most 4,000 characters are kept. `at`: when they were written, where that was elsewhere."""
     ledger = Ledger(book, catalogue, paging, now)
     incident = _find(ledger, incident_id)
-    ledger.say(incident, "note", text[:MAXIMUM_TEXT], actor=by)
+    ledger.say(incident, "note", text[:MAXIMUM_TEXT], actor=by, at=at)
     return ledger.decide()
 
 

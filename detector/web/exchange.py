@@ -37,27 +37,29 @@ def find_header(scope: HTTPScope, name: bytes) -> str | None:
     return None
 
 
-async def read_body(scope: HTTPScope, receive: ASGIReceiveCallable) -> bytes:
+async def read_body(
+    scope: HTTPScope, receive: ASGIReceiveCallable, *, max_bytes: int | None = None, seconds: float | None = None
+) -> bytes:
     """The whole body; Problem 413 beyond the cap, 408 beyond the deadline, 400 when it is cut."""
+    max_bytes = MAX_BODY_BYTES if max_bytes is None else max_bytes
+    seconds = BODY_SECONDS if seconds is None else seconds
     length = find_header(scope, b"content-length")
-    if length is not None and int(length) > MAX_BODY_BYTES:  # h11 lets digits only through
-        raise _too_large()
+    if length is not None and int(length) > max_bytes:  # h11 lets digits only through
+        raise _too_large(max_bytes)
     body = bytearray()
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             while True:
                 event = await receive()
                 if event["type"] != "http.request":
                     raise Problem(HTTPStatus.BAD_REQUEST, "the connection ended before the body did")
                 body += event.get("body", b"")
-                if len(body) > MAX_BODY_BYTES:
-                    raise _too_large()
+                if len(body) > max_bytes:
+                    raise _too_large(max_bytes)
                 if not event.get("more_body", False):
                     return bytes(body)
     except TimeoutError:
-        raise Problem(
-            HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {BODY_SECONDS:g} s", connection="close"
-        ) from None
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s", connection="close") from None
 
 
 def replay_body(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
@@ -100,5 +102,5 @@ async def send_problem(send: ASGISendCallable, problem: Problem) -> None:
     await send_answer(send, problem.status, body, "application/problem+json", **problem.headers)
 
 
-def _too_large() -> Problem:
-    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {MAX_BODY_BYTES} bytes", connection="close")
+def _too_large(max_bytes: int) -> Problem:
+    return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {max_bytes} bytes", connection="close")

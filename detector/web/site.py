@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from detector.web import metrics as metrics_module
 from detector.web.access import Access, check_json
 from detector.web.exchange import Problem, read_body, replay_body, send_answer, send_json, send_problem
+from detector.web.pagerduty import PATH as PAGERDUTY_PATH
 
 if TYPE_CHECKING:
     from uvicorn._types import (
@@ -26,15 +27,27 @@ if TYPE_CHECKING:
 
     from detector.ports.query import Desk, Pulse, Query
     from detector.web.metrics import Metrics
+    from detector.web.pagerduty import PagerDutyHook
 
 REQUEST_SECONDS = 30.0
 _READING = {"GET", "HEAD"}
 
 
 class Site:
-    """The application. `query`, `desk` and `pulse` are the daemon's."""
+    """The application. `query`, `desk` and `pulse` are the daemon's; `pagerduty` hears what PagerDuty says."""
 
-    def __init__(self, *, metrics: Metrics, query: Query, desk: Desk, pulse: Pulse, access: Access, version: str) -> None:
+    def __init__(
+        self,
+        *,
+        metrics: Metrics,
+        query: Query,
+        desk: Desk,
+        pulse: Pulse,
+        access: Access,
+        version: str,
+        pagerduty: PagerDutyHook | None = None,
+    ) -> None:
+        self._pagerduty = pagerduty
         self._metrics = metrics
         self._query = query
         self._desk = desk
@@ -80,6 +93,8 @@ class Site:
         elif path in {"/-/healthy", "/-/ready", "/metrics", "/-/reload"}:
             allowed = "POST" if path == "/-/reload" else "GET, HEAD"
             raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} answers {allowed} only", allow=allowed)
+        elif path == PAGERDUTY_PATH and self._pagerduty is not None:
+            await self._pagerduty.answer(scope, receive, send)
         elif path.startswith("/api/"):
             await self._hand_over(scope, receive, send)
         else:
