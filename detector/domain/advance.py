@@ -63,7 +63,8 @@ def advance(evaluation: Evaluation, keys: Iterable[Labels], states: Mapping[Labe
         if after is not old:
             changed[labels] = after
         wants = wants or (after.phase is not Phase.INACTIVE and evaluation.severity_readings is None)
-        transitions.extend(_tell(rule, policy, change, state, evaluation.now, reason) for change, state, reason in changes)
+        if changes:
+            transitions.extend(_tell(rule, policy, change, state, evaluation.now, reason) for change, state, reason in changes)
     return Advanced(changed, dropped, tuple(transitions), wants)
 
 

@@ -255,3 +255,14 @@ def test_infinity_is_compared_like_any_number() -> None:
     """Callers remove NaN and infinity; should one slip through, nothing raises."""
     assert SCOPE.compile("p95 > 1").evaluate({"p95": math.inf}) is True
     assert SCOPE.compile("p95 > 1").evaluate({"p95": math.nan}) is False
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 0.5, 2.0]), st.booleans()), min_size=2, max_size=8))
+def test_the_kept_answer_is_never_that_of_other_values(asked: list[tuple[float, bool]]) -> None:
+    """Whatever was asked before, also in the same dict with other values, a condition answers for the values it is given."""
+    condition = Scope(("p95",)).compile("core && p95 > 1.0")
+    bindings: dict[str, float | bool] = {}
+    for p95, core in asked:
+        bindings.update(p95=p95, core=core)
+        assert condition.evaluate(bindings) is (core and p95 > 1.0)
+    assert condition.evaluate({}) is None

@@ -19,12 +19,10 @@ from cel_expr_python import cel
 from detector.adapters.condition.direction import find_directions
 from detector.adapters.condition.text import BASELINE as BASELINE  # given on to rulefile
 from detector.adapters.condition.text import find_comparisons, find_names, rewrite, split_alternatives
-from detector.domain.condition import Comparison
+from detector.domain.condition import Bindings, Comparison
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from detector.domain.condition import Bindings
 
 FLAGS = ("core", "customer_facing", "workaround")
 OPEN = "open"
@@ -74,11 +72,19 @@ class CelCondition:
     comparisons: tuple[Comparison, ...]
     expression: Any = field(repr=False, compare=False)
     directions: Mapping[str, int] | None = field(default=None, repr=False, compare=False)
+    _last: list[tuple[Bindings | None, bool | None]] = field(default_factory=lambda: [(None, None)], repr=False, compare=False)
 
     def evaluate(self, bindings: Bindings) -> bool | None:
-        """True, False, or None where the answer is unknown."""
-        value = self.expression.eval(data=bindings).value()
-        return value if value is True or value is False else None
+        """True, False, or None where the answer is unknown.
+
+        The last answer is kept: CEL costs more than the rest of an evaluation, and healthy services come with the same values.
+        """
+        last, answer = self._last[0]
+        if bindings != last:
+            value = self.expression.eval(data=bindings).value()
+            answer = value if value is True or value is False else None
+            self._last[0] = dict(bindings), answer
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
