@@ -34,19 +34,19 @@ async def _heal(booth: Booth) -> None:
 
 
 async def test_stop_with_queued_notices_and_a_hanging_pagerduty(enter_booth: EnterBooth) -> None:
-    """SIGTERM with sixty pages queued and no answer: exit 0 in time, every page delivered once after the restart."""
+    """SIGTERM with forty pages queued and no answer: exit 0 in time, every page delivered once after the restart."""
     booth = await enter_booth(storm_threshold="1000")
     booth.pagerduty.play(_hang())
-    services = {f"service-{number}": 0.1 for number in range(60)}
+    services = {f"service-{number}": 0.1 for number in range(40)}
     await booth.daemon.start()
     booth.show(**services)
-    await booth.daemon.wait_line("incident", "kind=opened", count=60)
+    await booth.daemon.wait_line("incident", "kind=opened", count=40)
     assert await booth.daemon.stop(seconds=STOP_SECONDS) == 0
     assert not booth.pagerduty.alerts()
     booth.pagerduty.script.clear()
     await booth.daemon.start()
-    await booth.wait_open(60, seconds=60)
-    assert len(booth.pagerduty.alerts()) == 60
+    await booth.wait_open(40, seconds=60)
+    assert len(booth.pagerduty.alerts()) == 40
     assert not booth.pagerduty.duplicates()
 
 

@@ -129,10 +129,7 @@ class Daemon:
 
     async def metric(self, name: str, **labels: str) -> float:
         """Sum of the samples of that name that carry these labels. AssertionError where there is none."""
-        status, body = await self.fetch("/metrics")
-        assert status == 200, f"GET /metrics: {status}"
-        samples = (sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples)
-        values = [sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()]
+        values = await self._list_samples(name, labels)
         assert values, f"no series {name} {labels}"
         return sum(values)
 
@@ -140,7 +137,7 @@ class Daemon:
         """Until the metric is at least that."""
 
         async def is_there() -> bool:
-            return await self.metric(name, **labels) >= least
+            return sum(await self._list_samples(name, labels)) >= least
 
         await wait_until(is_there, f"{name} {labels} >= {least:g}", seconds=seconds)
 
@@ -169,6 +166,12 @@ class Daemon:
         """Until the log has so many lines with all these words; the last of them."""
         await wait_until(lambda: len(self.lines(*words)) >= count, f"{count} log line(s) with {words}", seconds=seconds)
         return self.lines(*words)[-1]
+
+    async def _list_samples(self, name: str, labels: Mapping[str, str]) -> list[float]:
+        status, body = await self.fetch("/metrics")
+        assert status == 200, f"GET /metrics: {status}"
+        samples = (sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples)
+        return [sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()]
 
     def _make_process(self) -> Process:
         # who runs the tests may have settings of a daemon of his own; an empty value counts as not set

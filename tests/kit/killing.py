@@ -13,8 +13,8 @@ from tests.kit.standin import Service
 if TYPE_CHECKING:
     from pathlib import Path
 
-CYCLE_SECONDS = 16.0  # from the breach to the delivered resolve, by the short rules
-_HOLD_SECONDS = 4.0
+CYCLE_SECONDS = 10.0  # from the breach to the delivered resolve, by the short rules
+_HOLD_SECONDS = 2.0
 _PATIENCE_SECONDS = 40.0
 
 

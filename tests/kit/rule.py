@@ -20,7 +20,7 @@ rules:
 # ten times the severity window, so that a share of 10% fills that one before it opens, and is HIGH from the first page on
 LADDER_RULES = _ERRORS.format(window="30s")
 # for tests that are not about severity: one rung, and recovery within seconds
-SHORT_RULES = _ERRORS.format(window="10s") + '    severity: {high: "true"}\n'
+SHORT_RULES = _ERRORS.format(window="5s") + '    severity: {high: "true"}\n'
 
 PLAIN_RULES = """\
 rules:
