@@ -18,6 +18,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from detector import __version__
+from detector.adapters.calendar import RuleCalendar
 from detector.adapters.clock import SystemClock
 from detector.adapters.heartbeat import HeartbeatPing
 from detector.adapters.log import LogObserver, set_up_log
@@ -41,6 +42,7 @@ from detector.app.fallback import Fallback
 from detector.app.guard import guard
 from detector.app.heartbeat import Heartbeat
 from detector.app.meter import MeteredSource
+from detector.app.muteboard import MuteBoard
 from detector.app.poller import Poller
 from detector.app.reloader import Reloader
 from detector.app.roster import Roster
@@ -94,7 +96,10 @@ class Daemon:
         self._store = store = make_store(settings, observer)
         self._roster = roster = Roster()
         paging = make_paging(settings)
-        self._committer = Committer(store, clock, observer, roster, paging=paging, offer=self._offer, on_commit=self._on_commit)
+        self._board = MuteBoard(store, RuleCalendar(), roster, clock, observer)
+        self._committer = Committer(
+            store, clock, observer, roster, self._board, paging=paging, offer=self._offer, on_commit=self._on_commit
+        )
         self._complaint = Complaint(self._committer, clock)
         self._sentinel = Sentinel(roster, self._committer, blind_after_seconds=settings.blind_after)
         renderer = TemplateRenderer(self._note_template)
@@ -131,10 +136,10 @@ class Daemon:
         ]
         self._backlog: Mapping[str, Backlog] = {}
         self._pulse = DaemonPulse(self._poller, clock)
-        desk = WritingDesk(self._committer, store, roster, self._reloader, paging, clock)
+        desk = WritingDesk(self._committer, store, roster, self._reloader, self._board, paging, clock)
         site = Site(
             metrics=self._metrics,
-            query=ReadingDesk(store, roster),
+            query=ReadingDesk(store, roster, self._board, self._committer, clock),
             desk=desk,
             pulse=self._pulse,
             access=make_access(settings),
@@ -182,6 +187,7 @@ class Daemon:
         self._roster.restore(memory, self._clock.now())
         self._committer.remember(memory.incidents)
         self._sentinel.restore(memory.incidents)
+        await self._board.refresh()
         self._spawn("commit", self._committer.run)
         try:
             report = await self._reloader.start()
@@ -192,6 +198,7 @@ class Daemon:
         self._pulse.rules_loaded = True
         self._spawn("checkpoint", self._committer.run_checkpoints)
         self._spawn("orphans", self._reloader.run)
+        self._spawn("silences", self._board.run)
         self._spawn("lag", self._poller.run_lag)
         self._spawn("backlog", self._watch_backlog)
         self._spawn("gauge", self._watch_lag)

@@ -10,8 +10,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from dateutil.rrule import rrulestr
-
 from detector.domain.label import digest_parts
 from detector.domain.mute import Matcher, Mute, MuteKind, Operator
 
@@ -24,6 +22,7 @@ AHEAD = timedelta(days=1)
 LOOK_AGAIN_SECONDS = 3600.0
 # Where a rule gives no DTSTART: a Monday, so that INTERVAL counts weeks alike on every machine and after every restart.
 _ANCHOR = datetime(2024, 1, 1)  # noqa: DTZ001 - local time of the window's own zone
+_FIXED_UNITS_SECONDS = {"HOURLY": 3600, "MINUTELY": 60, "SECONDLY": 1}
 _AUTHOR = "rule files"
 
 
@@ -53,17 +52,32 @@ def find_spans(window: MaintenanceWindow, now: float) -> list[tuple[float, float
     """Start and end (unix seconds) of the occurrences that hold at `now` or begin within the next 26 hours."""
     if window.start is not None and window.end is not None:
         return [(window.start, window.end)]
+    from dateutil.rrule import rrulestr  # noqa: PLC0415  few daemons have windows, and their start is budgeted
+
     zone = ZoneInfo(window.tz)
     local = datetime.fromtimestamp(now, zone).replace(tzinfo=None)
-    rule = rrulestr(window.rrule, dtstart=_ANCHOR, ignoretz=True)
     # An hour more on both sides: local and elapsed time differ over a change of the clocks.
     first = local - timedelta(seconds=window.lasts_seconds) - timedelta(hours=1)
     last = local + AHEAD + timedelta(hours=2)
+    rule = rrulestr(window.rrule, dtstart=_find_anchor(window.rrule, first), ignoretz=True)
     spans = []
     for begin in rule.between(first, last, inc=True):
         start = begin.replace(tzinfo=zone).astimezone(UTC).timestamp()
         spans.append((start, start + window.lasts_seconds))
     return spans
+
+
+def _find_anchor(rrule: str, first: datetime) -> datetime:
+    """Where to count from: every occurrence since is walked through, which for each minute of years takes seconds of the loop.
+
+    For units of fixed length a whole number of intervals is skipped, so that the occurrences stay the same.
+    """
+    parts = dict(part.partition("=")[::2] for part in rrule.upper().removeprefix("RRULE:").split(";"))
+    unit_seconds = _FIXED_UNITS_SECONDS.get(parts.get("FREQ", ""))
+    if unit_seconds is None or "COUNT" in parts or first <= _ANCHOR:
+        return _ANCHOR
+    interval = timedelta(seconds=unit_seconds * int(parts.get("INTERVAL", "1")))
+    return _ANCHOR + (first - _ANCHOR) // interval * interval
 
 
 def _make_mute(window: MaintenanceWindow, start: float, end: float) -> Mute:

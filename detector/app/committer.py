@@ -20,6 +20,7 @@ from detector.ports.error import OutsideError, TemporaryError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from detector.app.muteboard import MuteBoard
     from detector.app.roster import Roster
     from detector.domain.alert import Transition
     from detector.domain.incident import Decision, Incident, Notice
@@ -48,6 +49,7 @@ class Committer:
         clock: Clock,
         observer: Observer,
         roster: Roster,
+        board: MuteBoard,
         *,
         paging: Paging,
         offer: Callable[[Sequence[Notice]], None],
@@ -57,6 +59,7 @@ class Committer:
         self._clock = clock
         self._observer = observer
         self._roster = roster
+        self._board = board
         self._paging = paging
         self._offer = offer
         self._on_commit = on_commit
@@ -68,8 +71,11 @@ class Committer:
         self._tasks: set[asyncio.Task[object]] = set()
         self._late: asyncio.Task[None] | None = None
         self._timers_looked = float("-inf")
+        self._decided = float("-inf")
+        self._wanted = False
         self._alone_until = float("-inf")
         self._checkpoint_failing = False
+        board.listen(self.look)
 
     @property
     def book(self) -> Book:
@@ -109,6 +115,11 @@ class Committer:
         if self._backlog:
             raise TemporaryError("the store cannot be written now; try again when it answers", attempted=False)
         return await asyncio.shield(self._spawn(self._act(decide), "action"))
+
+    def look(self) -> None:
+        """Decide anew on what is open: something that decisions depend on has changed."""
+        self._wanted = True
+        self._arrived.set()
 
     async def run(self) -> None:
         """Gather and write until cancelled. Guard this."""
@@ -176,18 +187,29 @@ class Committer:
         await self._arrived.wait()
 
     def _until_timer(self) -> float | None:
-        """Seconds until the next look at the timers; None when no incident has one."""
-        due = min((incident.due for incident in self._book.incidents.values() if incident.due is not None), default=None)
+        """Seconds until the next look at the timers; None when there is none."""
+        due = self._find_due()
         if due is None:
             return None
         rest = self._timers_looked + TIMER_PAUSE_SECONDS - self._clock.monotonic()
         return max(min(due - self._clock.now(), TIMER_LOOK_SECONDS), rest)
 
+    def _find_due(self) -> float | None:
+        """When an incident's timer or, while one is active, a mute that begins or ends wants a decision."""
+        incidents = self._book.incidents.values()
+        due = [incident.due for incident in incidents if incident.due is not None]
+        if any(incident.status.active for incident in incidents):
+            now = self._clock.now()
+            change = now if self._wanted else self._board.next_change(min(self._decided, now))
+            due += [] if change is None else [change]
+        return min(due, default=None)
+
     def _gather(self) -> Write:
         alone = self._clock.monotonic() < self._alone_until  # after a fault, so that a sick rule refuses only itself
         count = 1 if alone else len(self._jobs)
         jobs, self._jobs = tuple(self._jobs[:count]), self._jobs[count:]
-        return Write(jobs, self._roster.catalogue, self._clock.now())
+        self._decided, self._wanted = self._clock.now(), False
+        return Write(jobs, self._roster.catalogue, self._decided, self._board.current(self._decided))
 
     async def _attempt(self, write: Write) -> None:
         if self._backlog:
@@ -215,7 +237,7 @@ class Committer:
     def _remembering(self, write: Write) -> Decide:
         def decide(book: Book) -> Decision:
             write.book = book
-            return correlate(book, write.transitions, write.catalogue, self._paging, write.now)
+            return correlate(book, write.transitions, write.catalogue, self._paging, write.now, write.mutes)
 
         return decide
 
@@ -252,7 +274,7 @@ class Committer:
 
     def _postpone(self, write: Write) -> None:
         """Decide from memory, offer the notices, keep the write for when the store answers."""
-        decision = correlate(self._book, write.transitions, write.catalogue, self._paging, write.now)
+        decision = correlate(self._book, write.transitions, write.catalogue, self._paging, write.now, write.mutes)
         if write.jobs or not decision.empty or not self._backlog:
             self._backlog.append(write)
         if decision.notices:

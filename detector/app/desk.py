@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from detector.domain import response
-from detector.ports.query import Action
+from detector.domain.silence import list_muted
+from detector.ports.query import Action, MuteReport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from detector.app.committer import Committer
+    from detector.app.muteboard import MuteBoard
     from detector.app.poller import Poller
     from detector.app.reloader import Reloader
     from detector.app.roster import Roster
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from detector.domain.incident import Book, Decision, Event, Incident
     from detector.domain.label import Labels
     from detector.domain.ledger import Paging
+    from detector.domain.silence import KeptMute, MuteRequest, MuteStatus
     from detector.ports.clock import Clock
     from detector.ports.query import LiveAlert, RuleReport
     from detector.ports.rulefile import Finding
@@ -29,9 +32,12 @@ TICK_LIMIT_SECONDS = 15.0
 class ReadingDesk:
     """Implements ports.query.Query."""
 
-    def __init__(self, store: Store, roster: Roster) -> None:
+    def __init__(self, store: Store, roster: Roster, board: MuteBoard, committer: Committer, clock: Clock) -> None:
         self._store = store
         self._roster = roster
+        self._board = board
+        self._committer = committer
+        self._clock = clock
 
     async def list_incidents(self, wanted: IncidentFilter) -> IncidentPage:
         """Incidents by filter, newest first."""
@@ -57,17 +63,35 @@ class ReadingDesk:
         """Every rule of the running set, in its order."""
         return self._roster.rule_reports()
 
+    async def list_mutes(self, statuses: Collection[MuteStatus], limit: int) -> Sequence[MuteReport]:
+        """Silences, leases and windows that stand so, with what each mutes now."""
+        found = await self._board.list_mutes(statuses, limit)
+        return [self.report_mute(kept) for kept in found]
+
+    def report_mute(self, kept: KeptMute) -> MuteReport:
+        """One of them."""
+        now = self._clock.now()
+        return MuteReport(kept, kept.status(now), list_muted(kept.held, self._committer.book.incidents.values(), now))
+
 
 class WritingDesk:
     """Implements ports.query.Desk. `on_reload` hears the findings of every reload that a person or a file asked for."""
 
     def __init__(
-        self, committer: Committer, store: Store, roster: Roster, reloader: Reloader, paging: Paging, clock: Clock
+        self,
+        committer: Committer,
+        store: Store,
+        roster: Roster,
+        reloader: Reloader,
+        board: MuteBoard,
+        paging: Paging,
+        clock: Clock,
     ) -> None:
         self._committer = committer
         self._store = store
         self._roster = roster
         self._reloader = reloader
+        self._board = board
         self._paging = paging
         self._clock = clock
 
@@ -85,6 +109,14 @@ class WritingDesk:
     async def reload(self) -> Sequence[Finding]:
         """Load the rule files; no findings: they run from now on."""
         return await self._reloader.reload()
+
+    async def add_mute(self, request: MuteRequest) -> KeptMute:
+        """Keep a silence or lease, new, changed or renewed."""
+        return await self._board.add(request)
+
+    async def expire_mute(self, mute: str, by: str) -> KeptMute:
+        """End one early."""
+        return await self._board.expire(mute, by)
 
     def _choose(self, incident: str, action: Action, by: str, text: str, now: float) -> Callable[[Book], Decision]:
         catalogue, paging = self._roster.catalogue, self._paging

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from detector.domain.alert import Transition
 from detector.domain.catalogue import Catalogue
 from detector.domain.incident import FIXED_IDS, Book, Decision, Status
+from detector.domain.mute import Mute
 from detector.ports.error import TemporaryError
 from detector.ports.store import AlertRecord
 
@@ -42,11 +43,12 @@ class Job:
 
 @dataclass(slots=True)
 class Write:
-    """One transaction to be. Its moment and catalogue stay the same however often it is tried, so that its ids do too."""
+    """One transaction to be. Its moment, catalogue and mutes stay the same however often it is tried, so that its ids do too."""
 
     jobs: tuple[Job, ...]
     catalogue: Catalogue
     now: float
+    mutes: tuple[Mute, ...] = ()
     book: Book = field(default_factory=Book)
     _released: bool = False
 

@@ -6,14 +6,18 @@ A silence is given by a person; a lease by a job, which renews it by its id and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
+from enum import StrEnum
 from math import isfinite
 
 from detector.domain.duration import format_duration, parse_duration
+from detector.domain.incident import Incident
 from detector.domain.label import digest_parts
 from detector.domain.mute import Mute, MuteKind, parse_matchers
 from detector.domain.response import ResponseError
+from detector.domain.watch import label_alert
 
 LONGEST_SECONDS = {MuteKind.SILENCE: 366 * 86400.0, MuteKind.LEASE: 86400.0}
 AHEAD_SECONDS = 366 * 86400.0
@@ -28,6 +32,14 @@ class SilenceError(ValueError):
 
 class UnknownMuteError(LookupError):
     """Nothing has that id; the message says where ids are shown."""
+
+
+class MuteStatus(StrEnum):
+    """How a mute stands at a moment."""
+
+    ACTIVE = "active"
+    PENDING = "pending"
+    ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +61,12 @@ class KeptMute:
     def ended(self, now: float) -> bool:
         """Whether it is over for good."""
         return self.expired is not None or self.mute.ends <= now
+
+    def status(self, now: float) -> MuteStatus:
+        """How it stands."""
+        if self.ended(now):
+            return MuteStatus.ENDED
+        return MuteStatus.ACTIVE if self.mute.starts <= now else MuteStatus.PENDING
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +111,16 @@ def grant(request: MuteRequest, now: float, known: KeptMute | None) -> KeptMute:
     starts, ends = _find_span(request, now, going)
     identity = request.id or digest_parts([*map(str, matchers), repr(starts), repr(ends), author, reason, repr(now)])
     return KeptMute(Mute(identity, request.kind, matchers, starts, ends, author, reason), going.created if going else now)
+
+
+def list_muted(mute: Mute, incidents: Iterable[Incident], now: float) -> tuple[str, ...]:
+    """Ids of the incidents that are muted, this mute covering one of their firing alerts."""
+    return tuple(
+        incident.id
+        for incident in incidents
+        if incident.muted
+        and any(alert.firing and mute.covers(label_alert(incident, alert), now) for alert in incident.alerts.values())
+    )
 
 
 def parse_moment(name: str, given: float | str) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -10,6 +10,7 @@ from typing import Protocol
 from detector.domain.alert import AlertState
 from detector.domain.incident import Event, Incident
 from detector.domain.label import Labels
+from detector.domain.silence import KeptMute, MuteRequest, MuteStatus
 from detector.ports.rulefile import Finding
 from detector.ports.store import IncidentFilter, IncidentPage
 
@@ -45,6 +46,15 @@ class Action(StrEnum):
     CAUSE = "cause"
 
 
+@dataclass(frozen=True, slots=True)
+class MuteReport:
+    """A silence, lease or window, and the ids of the incidents that it mutes now. A window's `created` means nothing."""
+
+    kept: KeptMute
+    status: MuteStatus
+    muted: tuple[str, ...] = ()
+
+
 class Query(Protocol):
     """Reading. The coroutines raise TemporaryError while the store cannot answer; the rest is memory and never fails."""
 
@@ -66,6 +76,12 @@ class Query(Protocol):
     def rule_reports(self) -> Sequence[RuleReport]:
         """Every rule of the running set, in its order."""
 
+    async def list_mutes(self, statuses: Collection[MuteStatus], limit: int) -> Sequence[MuteReport]:
+        """At most `limit` silences, leases and windows that stand so, in a stable order; only ended ones need the store."""
+
+    def report_mute(self, kept: KeptMute) -> MuteReport:
+        """One of them, as it stands now."""
+
 
 class Desk(Protocol):
     """Where people act."""
@@ -75,6 +91,12 @@ class Desk(Protocol):
 
     async def reload(self) -> Sequence[Finding]:
         """Load the rule files; no findings: they run from now on."""
+
+    async def add_mute(self, request: MuteRequest) -> KeptMute:
+        """Keep a silence or lease. Raises what domain.silence.grant raises, and TemporaryError."""
+
+    async def expire_mute(self, mute: str, by: str) -> KeptMute:
+        """End one early. Raises UnknownMuteError, ResponseError where it has ended already, TemporaryError."""
 
 
 class Pulse(Protocol):

@@ -10,11 +10,13 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from detector.adapters.calendar import RuleCalendar
 from detector.app.baseline import BaselineKeeper
 from detector.app.cache import QueryCache
 from detector.app.committer import Committer
 from detector.app.evaluation import Evaluator
 from detector.app.guard import guard
+from detector.app.muteboard import MuteBoard
 from detector.app.poller import Poller
 from detector.app.reloader import Reloader
 from detector.app.roster import Roster
@@ -34,6 +36,7 @@ from tests.kit.memorystore import MemoryStore
 if TYPE_CHECKING:
     from detector.domain.alert import AlertState, RuleProgress, Transition
     from detector.domain.incident import Decision, Notice
+    from detector.domain.maintenance import MaintenanceWindow
     from detector.ports.store import AlertRecord, Committed, Decide
 
 HUNG = "hung"
@@ -222,6 +225,7 @@ class ActedFiles:
 
     def __init__(self, rules: Sequence[Rule], catalogue: Catalogue | None = None) -> None:
         self.catalogue = catalogue or Catalogue()
+        self.maintenance: tuple[MaintenanceWindow, ...] = ()
         self.known = {rule.name: rule for rule in rules}
         self.rules: Sequence[Rule] = rules
         self.fault: RuleFilesError | None = None
@@ -238,7 +242,7 @@ class ActedFiles:
 
     def _make(self, rules: Sequence[Rule]) -> Load:
         names = " ".join(rule.name for rule in rules)
-        return Load(RuleSet(tuple(rules), self.catalogue, digest=names), {"names": names})
+        return Load(RuleSet(tuple(rules), self.catalogue, digest=names, maintenance=self.maintenance), {"names": names})
 
 
 class PlainRenderer:
@@ -270,8 +274,16 @@ class Stage:
         ear: Any = self.ear
         self.roster = Roster()
         self.cache = QueryCache(self.source, self.clock)
+        self.board = MuteBoard(self.store, RuleCalendar(), self.roster, self.clock, ear)
         self.committer = Committer(
-            self.store, self.clock, ear, self.roster, paging=Paging(), offer=self.offered.extend, on_commit=lambda _: None
+            self.store,
+            self.clock,
+            ear,
+            self.roster,
+            self.board,
+            paging=Paging(),
+            offer=self.offered.extend,
+            on_commit=lambda _: None,
         )
         self.sentinel = Sentinel(self.roster, self.committer)
         self.baselines = BaselineKeeper(self.cache, self.roster, self.clock, ear)
@@ -298,11 +310,13 @@ class Stage:
         self.roster.restore(memory, self.clock.now())
         self.committer.remember(memory.incidents)
         self.sentinel.restore(memory.incidents)
+        await self.board.refresh()
         loops: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "committer": self.committer.run,
             "checkpoints": self.committer.run_checkpoints,
             "orphans": self.reloader.run,
             "lag": self.poller.run_lag,
+            "silences": self.board.run,
         }
         ear: Any = self.ear
         self._tasks = [asyncio.create_task(guard(name, work, self.clock, ear), name=name) for name, work in loops.items()]
