@@ -125,6 +125,14 @@ async def test_a_broker_that_forgot_is_told_everything_again(mosquitto: Mosquitt
     assert facts["at"] == pytest.approx(time.time(), abs=60)
 
 
+async def test_a_storm_of_open_incidents_is_told_at_once(mosquitto: Mosquitto) -> None:
+    """Five hundred open incidents stand within seconds of the connection, all of them."""
+    incidents = {f"i{number}": FACTS for number in range(500)}
+    async with Listener(mosquitto.port) as listener, open_channel(mosquitto.port, incidents) as channel:
+        await wait_connected(channel)
+        await wait_until(lambda: len(listener.latest) == 501, "all of them")
+
+
 async def test_a_frozen_broker_is_no_success_and_recovers(mosquitto: Mosquitto) -> None:
     """SIGSTOP: a publish that nobody acknowledged fails within its deadline; after SIGCONT sends succeed and status is online."""
     async with open_channel(mosquitto.port, {"abc": FACTS}, deadline_seconds=0.6) as channel:

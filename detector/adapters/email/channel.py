@@ -6,6 +6,7 @@ the end of our part. A lost answer is unknown, not failed: the repetition bears 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 from detector.adapters.email.message import Letter, find_domain, fit_subject, name_message, write_letter
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 NAME = "email"
 STAKEHOLDERS_ROUTE = "stakeholders"
 _DEADLINE_SECONDS = 30.0
+_CONNECTIONS = 4  # mail servers answer 421 to more from one client
 _TEMPLATE_MARKS = ("{{", "{%")
 
 
@@ -91,6 +93,7 @@ class Email:
         self._on_call = dict(on_call or {})
         self._stakeholders = dict(stakeholders or {})
         self._deadline_seconds = deadline_seconds
+        self._turns = asyncio.Semaphore(_CONNECTIONS)
         self._resolver: RememberingResolver | None = None
         self._server = Server(
             host=setting.host,
@@ -118,9 +121,10 @@ class Email:
             return Receipt(credential=delivery.credential or "", note=f"a {delivery.kind} is nothing to tell stakeholders")
         message = self._write(delivery, text, recipients, is_public=is_public)
         self._resolver = self._resolver or RememberingResolver()
-        refused = await deliver(
-            self._server, self._resolver, self._setting.sender, recipients, message, deadline_seconds=self._deadline_seconds
-        )
+        async with self._turns:
+            refused = await deliver(
+                self._server, self._resolver, self._setting.sender, recipients, message, deadline_seconds=self._deadline_seconds
+            )
         first = delivery.credential or name_message(delivery.id, find_domain(self._setting.sender))
         note = f"{refused} of {len(recipients)} recipients were refused" if refused else ""
         return Receipt(credential=first, note=note)

@@ -31,6 +31,7 @@ NAME = "mqtt"
 TLS_PORT = 8883
 _DEADLINE_SECONDS = 5.0
 _LEAVE_SECONDS = 1.0
+_TOGETHER = 20
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 15.0
 
 Snapshot: TypeAlias = Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]
@@ -176,8 +177,7 @@ class Mqtt:
             await connection.open(self._resolver)
             if self._stopping.is_set():
                 return
-            for incident, facts in list(self._snapshot()):
-                await connection.publish(self._topic.name_incident(incident), encode_snapshot(incident, facts, self._now()))
+            await self._tell_everything(connection)
             await connection.publish(self._topic.status, ONLINE)
             self._connection, self._fault = connection, None
             self._tried.set()
@@ -187,6 +187,14 @@ class Mqtt:
         finally:
             self._connection = None
             await connection.close()
+
+    async def _tell_everything(self, connection: Connection) -> None:
+        """Publish every incident that is not closed, some at a time: one by one a far broker would take minutes for a storm."""
+        incidents, now = list(self._snapshot()), self._now()
+        for start in range(0, len(incidents), _TOGETHER):
+            batch = incidents[start : start + _TOGETHER]
+            messages = [(self._topic.name_incident(incident), encode_snapshot(incident, facts, now)) for incident, facts in batch]
+            await asyncio.gather(*(connection.publish(topic, payload) for topic, payload in messages))
 
     async def _watch(self, connection: Connection) -> None:
         """Return when told to stop. Raises TemporaryError when the connection ended."""
