@@ -1,4 +1,4 @@
-"""`python -m benchmarks [name ...]`: asks the questions, prints the answers, keeps them; exit code 1 when one is over its budget."""
+"""`python -m benchmarks [name ...]`: asks, prints and keeps the answers; exit code 1 when one is over its budget."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import crowd, evaluation, history, idle, report, start
+from benchmarks import crowd, evaluation, history, idle, latency, report, start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.question import Figure, Question, Say
 
-QUESTIONS = {module.QUESTION.name: module.QUESTION for module in (start, evaluation, idle, crowd)}
-DONE, OVER, USAGE = 0, 1, 2
+QUESTIONS = {module.QUESTION.name: module.QUESTION for module in (start, evaluation, idle, crowd, latency)}
+DONE, OVER, FAILED, USAGE = 0, 1, 1, 2
 _PROGRESS_LINE_SECONDS = 30.0
 
 
@@ -54,7 +54,11 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _ask(questions: Sequence[Question], json_file: str | None) -> int:
     figures: dict[str, list[Figure]] = {}
     for question in questions:
-        figures[question.name] = asyncio.run(_measure(question))
+        try:
+            figures[question.name] = asyncio.run(_measure(question))
+        except (RuntimeError, AssertionError) as fault:  # what was to be measured did not run
+            print(f"benchmarks: {question.name}: {fault}", file=sys.stderr)
+            return FAILED
         report.print_answer(question, figures[question.name])
         sys.stdout.flush()
     before, run = history.read(), history.make_run(figures)

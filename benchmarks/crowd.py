@@ -22,18 +22,20 @@ MEBIBYTES = 200.0
 async def measure(folder: Path, say: Say) -> list[Figure]:
     """The most resident memory seen while they are tracked, and CPU per evaluation."""
     rules = write_rules(folder / "rules")
-    async with Fleet(ALERTS).scraped(folder / "prometheus", every="10s") as prometheus:
-        async with Daemon(folder / "daemon", rules, prometheus=prometheus.url) as daemon:
-            await settle(daemon, 2, 60)
-            evaluations, cpu, resident = await daemon.count("detector_evaluations_total"), daemon.cpu_seconds, []
-            for second in range(SECONDS):
-                resident.append(daemon.resident_mebibytes)
-                if second % 5 == 0:
-                    say(f"{ALERTS} alerts, {resident[-1]:.0f} MiB, {SECONDS - second} s to go")
-                await asyncio.sleep(1)
-            cpu = daemon.cpu_seconds - cpu
-            evaluations = await daemon.count("detector_evaluations_total") - evaluations
-            tracked = await daemon.count("detector_alerts")
+    async with (
+        Fleet(ALERTS).scraped(folder / "prometheus", every="10s") as prometheus,
+        Daemon(folder / "daemon", rules, prometheus=prometheus.url) as daemon,
+    ):
+        await settle(daemon, 2, 60)
+        evaluations, cpu, resident = await daemon.count("detector_evaluations_total"), daemon.cpu_seconds, []
+        for second in range(SECONDS):
+            resident.append(daemon.resident_mebibytes)
+            if second % 5 == 0:
+                say(f"{ALERTS} alerts, {resident[-1]:.0f} MiB, {SECONDS - second} s to go")
+            await asyncio.sleep(1)
+        cpu = daemon.cpu_seconds - cpu
+        evaluations = await daemon.count("detector_evaluations_total") - evaluations
+        tracked = await daemon.count("detector_alerts")
     if tracked != ALERTS or not evaluations:
         raise RuntimeError(f"{tracked:.0f} alerts tracked, {evaluations:.0f} evaluations: nothing to measure")
     return [

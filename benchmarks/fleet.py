@@ -7,6 +7,7 @@ so that not all are scraped in the same moment.
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -97,13 +98,13 @@ def write_rules(folder: Path, *, copies: int = 1) -> Path:
     """A rules directory with the shipped rule http-errors; of several copies each has names and queries of its own."""
     document = yaml.safe_load((RULES / "http.yaml").read_text())
     rule = next(rule for rule in document["rules"] if rule["name"] == "http-errors")
-    text = yaml.safe_dump({"rules": [rule]}, width=1000)
+    text = json.dumps({"rules": [rule]}, indent=2)  # JSON is YAML
     folder.mkdir()
     for copy in range(copies):
         name = f"{copy:02d}"
-        own = text.replace("name: http-errors", f"name: http-errors-{name}")
+        own = text.replace('"http-errors"', f'"http-errors-{name}"')
         if copies > 1:
-            selector = f'service=~".*{name}"'
+            selector = f"service=~'.*{name}'"
             own = own.replace("http_requests_total{", f"http_requests_total{{{selector},")
             own = own.replace("http_requests_total[", f"http_requests_total{{{selector}}}[")
         (folder / f"http-{name}.yaml").write_text(own)

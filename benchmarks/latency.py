@@ -1,7 +1,7 @@
 """How long a breach takes to become a page: the daemon beside Prometheus and Alertmanager, on the same samples.
 
-One fleet, one Prometheus, scraped every 15 s. Services break one after the other; each system tells a receiver of its own. Afterwards
-Prometheus itself is asked when its samples first fulfilled the condition: nobody who reads them can know earlier.
+One fleet, one Prometheus, scraped every 15 s. Services break one after the other; each system tells a receiver of its own.
+Afterwards Prometheus itself is asked when its samples first fulfilled the condition: nobody who reads them can know earlier.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import statistics
 import time
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import yaml
@@ -38,31 +39,153 @@ TARGETS = 8
 SHARE = 0.1
 LIMIT = 0.01
 MEDIAN_SECONDS = 2.0
-_STEP_SECONDS = 0.05
+_STEP_SECONDS = 0.1
+_LONGEST_SECONDS = 90.0
 _RATIO = 'sum by (service) (increase(http_requests_total{code=~"5.."}[5m])) / sum by (service) (increase(http_requests_total[5m]))'
 FAST, DEFAULT, OTHERS = "detector, every: 2s", "detector, every: 5s (default)", "Prometheus + Alertmanager"
 
-_Told = dict[str, float]
-"""When each service was first told of; unix seconds."""
+
+@dataclass(slots=True)
+class Webhook:
+    """Receives what Alertmanager sends; `told`: when each service was first told of, unix seconds."""
+
+    told: dict[str, float] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[str]:
+        """Its URL."""
+        app = web.Application()
+        app.router.add_post("/", self._take)
+        async with Server(app) as server:
+            yield f"{server.url}/"
+
+    async def _take(self, request: web.Request) -> web.Response:
+        at = time.time()
+        for alert in (await request.json())["alerts"]:
+            if alert["status"] == "firing":
+                self.told.setdefault(alert["labels"]["service"], at)
+        return web.Response()
 
 
 async def measure(folder: Path, say: Say) -> list[Figure]:
     """Break every service once, wait for all messages, and compare with the floor."""
     fleet, hook = Fleet(FLIPS, targets=TARGETS), Webhook()
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(hook.server)
-        alertmanager = Alertmanager(folder / "alertmanager", config=_route(f"{hook.server.url}/"))
-        await asyncio.to_thread(stack.enter_context, alertmanager)
+        alertmanager = Alertmanager(folder / "alertmanager", config=_route(await stack.enter_async_context(hook.serving())))
+        await asyncio.to_thread(alertmanager.start)
+        stack.callback(alertmanager.stop)
         rule = folder / "alert.yml"
         rule.write_text(yaml.safe_dump(_write_alert()))
         scraped = fleet.scraped(folder / "prometheus", every="15s", rule_files=[rule], alertmanagers=[alertmanager.target])
         prometheus = await stack.enter_async_context(scraped)
         rules = write_rules(folder / "rules")
-        receivers = {
-            name: await stack.enter_async_context(_run_daemon(folder / every, rules, prometheus, every))
+        accounts = {
+            name: await stack.enter_async_context(_run_daemon(folder / every, rules, prometheus.url, every))
             for name, every in ((FAST, "2s"), (DEFAULT, "5s"))
         }
         flips = await _flip_all(fleet, say)
-        told = await _wait_for_all({name: lambda own=own: read_pages(own) for name, own in receivers.items()} | {OTHERS: hook.told}, say)
+        told = await _wait_for_all(accounts, hook, say)
         floors = {name: await asyncio.to_thread(find_floor, prometheus, name, at) for name, at in flips.items()}
-    return [*_describe("floor", flips, floors, flips), *(f for name, seen in told.items() for f in _describe(name, flips, seen, floors))]
+    missing = [f"{name}: {FLIPS - len(seen)} of {FLIPS}" for name, seen in told.items() if len(seen) < FLIPS]
+    if missing:
+        raise RuntimeError(f"never told of: {'; '.join(missing)}")
+    return [figure for name, seen in told.items() for figure in _describe(name, flips, floors, seen)]
+
+
+def find_floor(prometheus: Prometheus, service: str, flip: float) -> float:
+    """The first instant, to `_STEP_SECONDS`, at which the samples that Prometheus has fulfil the condition; unix seconds."""
+    answer = get_json(
+        prometheus.port,
+        "/api/v1/query_range",
+        query=f'({_RATIO}) and on (service) http_requests_total{{service="{service}", code="200"}}',
+        start=f"{flip:.3f}",
+        end=f"{flip + _LONGEST_SECONDS:.3f}",
+        step=f"{_STEP_SECONDS}",
+    )
+    (series,) = answer["data"]["result"]
+    return next(float(at) for at, value in series["values"] if float(value) > LIMIT)
+
+
+def read_pages(account: PagerDuty) -> dict[str, float]:
+    """When each service was first paged for; unix seconds."""
+    told: dict[str, float] = {}
+    for request in account.requests:
+        event = request.event or {}
+        payload = event.get("payload")
+        if event.get("event_action") == "trigger" and isinstance(payload, dict):
+            told.setdefault(payload["component"], request.at)
+    return told
+
+
+@asynccontextmanager
+async def _run_daemon(folder: Path, rules: Path, prometheus: str, every: str) -> AsyncIterator[PagerDuty]:
+    async with (
+        PagerDuty({"default": ROUTING_KEY}) as account,
+        Daemon(folder, rules, prometheus=prometheus, pagerduty=account.url, every=every) as daemon,
+    ):
+        await settle(daemon, 2, 60)
+        yield account
+
+
+async def _flip_all(fleet: Fleet, say: Say) -> dict[str, float]:
+    """Break the services one after the other; when each was."""
+    for second in range(WARM_SECONDS):
+        say(f"traffic flows, {WARM_SECONDS - second} s to go")
+        await asyncio.sleep(1)
+    flips = {}
+    for number, name in enumerate(fleet.names, 1):
+        flips[name] = fleet.fail(name, SHARE)
+        say(f"flip {number} of {FLIPS}")
+        await asyncio.sleep(SPACING_SECONDS)
+    return flips
+
+
+async def _wait_for_all(accounts: Mapping[str, PagerDuty], hook: Webhook, say: Say) -> dict[str, dict[str, float]]:
+    deadline = time.monotonic() + LAST_SECONDS
+    while True:
+        told = {name: read_pages(account) for name, account in accounts.items()} | {OTHERS: dict(hook.told)}
+        if all(len(seen) == FLIPS for seen in told.values()) or time.monotonic() > deadline:
+            return told
+        say(f"waiting for the last messages: {', '.join(str(len(seen)) for seen in told.values())} of {FLIPS}")
+        await asyncio.sleep(1)
+
+
+def _route(url: str) -> dict[str, object]:
+    """Every default of Alertmanager but the grouping: without `group_by` all services would share one group's delays."""
+    route = {"receiver": "hook", "group_by": ["alertname", "service"]}
+    return {"route": route, "receivers": [{"name": "hook", "webhook_configs": [{"url": url}]}]}
+
+
+def _write_alert() -> dict[str, object]:
+    """The same condition for Prometheus, without `for`."""
+    return {"groups": [{"name": "fleet", "rules": [{"alert": "Errors", "expr": f"{_RATIO} > {LIMIT}"}]}]}
+
+
+def _describe(name: str, flips: Mapping[str, float], floors: Mapping[str, float], told: Mapping[str, float]) -> Sequence[Figure]:
+    total = [told[service] - at for service, at in flips.items()]
+    over = sorted(told[service] - floors[service] for service in flips)
+    budget = MEDIAN_SECONDS if name == FAST else None
+    columns = {
+        "flip to message, median": statistics.median(total),
+        "over the floor, median": statistics.median(over),
+        "over the floor, 95%": over[int(0.95 * (len(over) - 1))],
+        "over the floor, most": over[-1],
+    }
+    return [
+        Figure(row=name, column=column, value=value, unit="s", budget=budget if column == "over the floor, median" else None)
+        for column, value in columns.items()
+    ]
+
+
+QUESTION = Question(
+    name="latency",
+    text="How long does a breach take to become a page?",
+    method=(
+        f"{FLIPS} services begin to fail {SHARE:.0%} of their requests, one every {SPACING_SECONDS:g} s; scrape interval 15 s, "
+        "rule http-errors (5 m window, 1%, no `for`). Both systems read the same Prometheus: rule evaluation every 15 s, "
+        "Alertmanager with its default `group_wait` of 30 s, grouped by service. The floor is the first instant at which the scraped samples fulfil "
+        "the condition, as Prometheus itself tells afterwards: it depends on window, threshold and the moment of the scrape alone."
+    ),
+    minutes=6.0,
+    measure=measure,
+)

@@ -22,8 +22,8 @@ _HEADING = ("", "measured", "budget", "verdict")
 _STYLES = {"ok": "green", "OVER": "bold red"}
 _INTRODUCTION = """# What detection costs, and how long it takes
 
-Measured by `make bench` (all of it: about {minutes:.0f} minutes) on the real process, a real Prometheus and a real Alertmanager. This page is
-written by `python -m benchmarks --markdown docs/performance.md` from `benchmarks/history.jsonl`; do not edit it.
+Measured by `make bench` (about {minutes:.0f} minutes in all) on the real process, a real Prometheus and a real Alertmanager.
+This page is written by `python -m benchmarks --markdown docs/performance.md` from `benchmarks/history.jsonl`; do not edit it.
 """
 
 
