@@ -26,6 +26,7 @@ COMMANDS = {
     "run": "Run the daemon.",
     "check": "Validate rule files.",
     "schema": "Print the JSON Schema of rule files.",
+    "diagnose": "Look at the usual causes of a service's trouble, and name the likely culprit.",
     "incidents": "List incidents and respond to them.",
     "demo": "Show it all on this machine: a broken service, a page, the repair.",
 }

@@ -1,0 +1,108 @@
+"""The last two hours of every service that a cause may lie in: what the rules' signals said, asked again as ranges.
+
+Before it: the diagnosis names a service and a moment. After it: `domain.suspect` ranks. Each signal is one query over all services,
+all of them at once; a query that fails leaves its signal out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, assert_never
+
+from detector.domain.course import HISTORY_STEPS, STEP_SECONDS, Course
+from detector.domain.dependency import list_dependencies
+from detector.domain.duration import parse_duration
+from detector.domain.label import Labels, project_labels
+from detector.domain.outcome import Matrix, QueryFailed, Trace
+from detector.domain.reading import fill_window, signal_queries
+from detector.domain.rule import Instant, Ratio
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from detector.domain.outcome import MatrixOutcome
+    from detector.domain.rule import Rule, RuleSet, Signal
+    from detector.ports.source import PastSource
+
+LONGEST_WINDOW_SECONDS = 900.0  # a longer one cannot show when a change began, and is dear over a range
+_RANGE = re.compile(r"\[([0-9a-z]+)[\]:]")
+
+
+async def gather_courses(
+    source: PastSource, rules: RuleSet, service: str, at: float, *, deadline_seconds: float
+) -> tuple[Course, ...]:
+    """Courses of the service and of everything it depends on, up to `at`."""
+    wanted = frozenset((service, *list_dependencies(rules.catalogue, service)))
+    plan = list(plan_signals(rules.rules))
+    queries = list(dict.fromkeys(query for _, _, texts in plan for query in texts))
+    start = at - HISTORY_STEPS * STEP_SECONDS
+    answers = await asyncio.gather(
+        *(
+            source.query_matrix(query, start, HISTORY_STEPS + 1, STEP_SECONDS, deadline_seconds=deadline_seconds)
+            for query in queries
+        )
+    )
+    outcomes = dict(zip(queries, answers, strict=True))
+    return tuple(
+        course for rule, signal, texts in plan for course in read_courses(rule, signal, [outcomes[text] for text in texts], wanted)
+    )
+
+
+def plan_signals(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Signal, tuple[str, ...]]]:
+    """Every signal worth looking at with its queries as asked; the same signal of several rules once.
+
+    A Prometheus alerting rule holds its condition in its query and so has no history; its signals are left out.
+    """
+    seen: set[tuple[object, ...]] = set()
+    for rule in rules:
+        if rule.vector:
+            continue
+        for signal in rule.signals:
+            texts = tuple(fill_window(query, rule.window_seconds) for query in signal_queries(signal))
+            identity = (signal.name, texts, rule.by, rule.service)
+            if identity not in seen and all(_find_longest(text) <= LONGEST_WINDOW_SECONDS for text in texts):
+                seen.add(identity)
+                yield rule, signal, texts
+
+
+def read_courses(rule: Rule, signal: Signal, outcomes: Sequence[MatrixOutcome], wanted: frozenset[str]) -> Iterator[Course]:
+    """The courses of one signal, of wanted services only."""
+    tables: list[Matrix] = []
+    for outcome in outcomes:
+        if isinstance(outcome, QueryFailed):
+            return
+        tables.append(outcome)
+    parts = [_index(table, rule) for table in tables]
+    for labels, trace in parts[-1].items():
+        service = rule.service_of(labels)
+        if service not in wanted:
+            continue
+        match signal:
+            case Instant():
+                yield Course(service, signal.name, _lay_out(trace))
+            case Ratio():
+                yield _divide(service, signal.name, parts[0].get(labels, Trace()), trace)
+            case _:
+                assert_never(signal)
+
+
+def _divide(service: str, name: str, numerator: Trace, denominator: Trace) -> Course:
+    """A missing numerator beside a present denominator is 0, as everywhere."""
+    totals = _lay_out(denominator)
+    shares = tuple(numerator.values.get(step, 0.0) / total if total else None for step, total in enumerate(totals))
+    return Course(service, name, shares, totals)
+
+
+def _index(table: Matrix, rule: Rule) -> Mapping[Labels, Trace]:
+    if rule.by is None:
+        return table.series
+    return {project_labels(labels, rule.by): trace for labels, trace in table.series.items()}
+
+
+def _lay_out(trace: Trace) -> tuple[float | None, ...]:
+    return tuple(trace.values.get(step) for step in range(HISTORY_STEPS + 1))
+
+
+def _find_longest(query: str) -> float:
+    return max((parse_duration(found) or 0.0 for found in _RANGE.findall(query)), default=0.0)

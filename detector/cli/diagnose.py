@@ -1,0 +1,116 @@
+"""`detector diagnose SERVICE`: the usual causes in order, and the likely culprit. Works from the rule files and Prometheus alone.
+
+Exit code 0 when nothing is bad (unknown alone is no finding), 1 when something is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from detector.cli.exit import DONE, FAILURE, USAGE, fail
+from detector.cli.setting import read_settings
+from detector.cli.table import clean, show_time
+
+if TYPE_CHECKING:
+    from detector.adapters.settings import Settings
+    from detector.domain.check import Diagnosis
+    from detector.domain.rule import RuleSet
+
+_MARKS = {"ok": "✅", "bad": "🔴", "unknown": "❔"}
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(help="Look at the usual causes in order and name the likely culprit. Exit code 1 when something is bad.")
+def diagnose(
+    service: Annotated[str, typer.Argument(metavar="SERVICE", help="As the rules and the catalogue name it.")],
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="A past moment: unix seconds, or 2026-11-23T08:00:00Z.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - typer's options
+) -> None:
+    """Diagnose a service."""
+    moment = read_moment(at) if at else time.time()
+    settings = read_settings()
+    rules = _load_rules(settings)
+    found = asyncio.run(_diagnose(settings, rules, service, moment))
+    if as_json:
+        print(json.dumps(lay_out(found), indent=2, ensure_ascii=False))
+    else:
+        _show(found)
+    raise typer.Exit(DONE if found.first_bad is None else FAILURE)
+
+
+def read_moment(text: str) -> float:
+    """Unix seconds of unix seconds or ISO 8601 (UTC where it names no zone); typer.BadParameter for anything else."""
+    try:
+        moment = float(text)
+    except ValueError:
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            raise typer.BadParameter(f"--at is {text}; write unix seconds or a time such as 2026-11-23T08:00:00Z") from None
+        moment = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    if not 0 <= moment < 1e11:  # noqa: PLR2004 - the year 5138; also refuses NaN, and milliseconds
+        raise typer.BadParameter(f"--at is {text}, no moment in unix seconds")
+    return moment
+
+
+def lay_out(found: Diagnosis) -> dict[str, Any]:
+    """The diagnosis as JSON shows it."""
+    return {
+        "service": found.service,
+        "at": found.at,
+        "checks": [
+            {"name": result.check.value, "verdict": result.verdict.value, "message": result.message, "link": result.link or None}
+            for result in found.results
+        ],
+        "suspects": [
+            {"service": suspect.service, "score": round(suspect.score, 3), "why": suspect.why} for suspect in found.suspects
+        ],
+    }
+
+
+def _load_rules(settings: Settings) -> RuleSet:
+    from detector.adapters.rulefile import RuleDirectory
+    from detector.ports.rulefile import RuleFilesError
+
+    try:
+        return RuleDirectory(settings.rules, every_seconds=settings.every).load().rules
+    except RuleFilesError as fault:
+        for finding in fault.findings:
+            fail(str(finding))
+        raise typer.Exit(
+            fail(f"no rules to diagnose by: mend {settings.rules} (`detector check` lists all findings)", USAGE)
+        ) from None
+
+
+async def _diagnose(settings: Settings, rules: RuleSet, service: str, at: float) -> Diagnosis:
+    from detector.adapters.prometheus import PrometheusSource
+    from detector.app.diagnosis import diagnose
+    from detector.daemon import make_prometheus_exchange
+
+    exchange = make_prometheus_exchange(settings)
+    try:
+        return await diagnose(PrometheusSource(exchange, settings.prometheus_url), rules, service, at)
+    finally:
+        await exchange.close()
+
+
+def _show(found: Diagnosis) -> None:
+    for result in found.results:
+        print(clean(f"{_MARKS[result.verdict.value]} {result.check.value}: {result.message}"))
+        if result.link:
+            print(f"   {clean(result.link)}")
+    if found.suspects:
+        print("suspects, likeliest first:")
+        for place, suspect in enumerate(found.suspects, 1):
+            print(clean(f"  {place}. {suspect.service} ({suspect.score:.2f}): {suspect.why}"))
+    else:
+        print("suspects: no cause found")
+    print(f"{clean(found.service)} at {show_time(found.at)}", file=sys.stderr)
