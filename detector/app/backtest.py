@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from detector.app.replay import Replay
 from detector.app.stretch import MOST_POINTS, POINTS, Stretch, cut_alerts
 from detector.app.survey import Survey, survey_rule
+from detector.domain.alert import Phase
 from detector.domain.label import Labels
 from detector.domain.quiet import is_resting
 from detector.domain.reading import plan_queries, read_signals
@@ -136,7 +137,8 @@ async def _run_rule(
         readings = read_signals(rule, cut_alerts(rule, plans, step, keys))
         ordered = _sort_keys(ranks, states.keys() | readings.keys if keys is None else keys)
         at = stretch.time_of(step)
-        found = await course.replay.evaluate(rule, at, readings, ordered, stretch, answering=bool(answering[step]))
+        opening = survey.unbounded or (step in survey.openings and any(_may_open(states.get(labels)) for labels in ordered))
+        found = await course.replay.evaluate(rule, at, readings, ordered, stretch, answering=bool(answering[step]), opening=opening)
         if found:
             told[step] += found
         for labels in ordered:
@@ -148,6 +150,10 @@ async def _run_rule(
             else:
                 restless.add(labels)
         step += 1
+
+
+def _may_open(state: AlertState | None) -> bool:
+    return state is None or state.phase is Phase.INACTIVE
 
 
 def _list_awake(survey: Survey, states: Mapping[Labels, AlertState], restless: set[Labels], step: int) -> set[Labels]:

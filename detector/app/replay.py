@@ -96,9 +96,21 @@ class Replay:
         return min((incident.due for incident in self.book.incidents.values() if incident.due is not None), default=inf)
 
     async def evaluate(
-        self, rule: Rule, at: float, readings: Readings, keys: Iterable[Labels], past: Past, *, answering: bool
+        self,
+        rule: Rule,
+        at: float,
+        readings: Readings,
+        keys: Iterable[Labels],
+        past: Past,
+        *,
+        answering: bool,
+        opening: bool = True,
     ) -> list[Transition]:
-        """Steps 3a and the summaries for these alerts of a rule at one slot; the new states are taken over at once."""
+        """Steps 3a and the summaries for these alerts of a rule at one slot; the new states are taken over at once.
+
+        Without `opening` no inactive alert can open now, and the baselines of this moment, which no other alert needs, are not
+        asked for.
+        """
         states = self.states[rule.name]
         wanted = list(keys)
         evaluation = Evaluation(
@@ -106,7 +118,7 @@ class Replay:
             self.rules.catalogue,
             readings,
             at,
-            baselines=await past.baselines(rule, at, wanted) if rule.baselines else {},
+            baselines=await past.baselines(rule, at, wanted) if rule.baselines and opening else {},
             history=await self._look_back(rule, at, past) if rule.baselines else {},
             answering=answering,
         )

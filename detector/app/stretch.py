@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from detector.app.baseline import EVERY_SECONDS, baseline_grid
-from detector.app.replay import DEADLINE_SECONDS, ask_history
+from detector.app.replay import DEADLINE_SECONDS, ask_history, find_baseline_slot
 from detector.domain.baseline import plan_baselines, read_baselines
 from detector.domain.outcome import FailureReason, Matrix, Outcome, QueryFailed, cut_moment
 from detector.domain.reading import Readings, Values, plan_queries, read_signals
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 MOST_POINTS = 10_000  # a series; Prometheus refuses more than 11,000
 POINTS = 500_000  # in memory, over all queries of a stretch
-_FIRST_PIECE = 16
+_FIRST_PIECE = 32
+_LONGEST_PIECE = 256
 _TOO_MUCH = frozenset({FailureReason.TOO_LARGE, FailureReason.TIMEOUT, FailureReason.BAD_QUERY})
 
 
@@ -119,7 +120,8 @@ class Stretch:
         queries = plan_queries(rule, severity=True)
         piece = self._pieces.get((queries, rule.offset_seconds))
         if queries and (piece is None or not piece.first <= step < piece.first + piece.count):
-            grown = _FIRST_PIECE if piece is None else 2 * piece.count
+            goes_on = piece is not None and step == piece.first + piece.count
+            grown = min(2 * piece.count, _LONGEST_PIECE) if piece is not None and goes_on else _FIRST_PIECE
             count = min(grown, self.count - step)
             moment = self.time_of(step) - rule.offset_seconds
             found = await asyncio.gather(*(load_matrix(self.source, query, moment, count, self.step_seconds) for query in queries))
@@ -152,11 +154,14 @@ class Stretch:
         return grid.time_of(grid.index_at(self.start)), every
 
     async def baselines(self, rule: Rule, at: float, keys: Iterable[Labels]) -> Mapping[str, Values]:
-        """Baselines at a slot; empty where they were never loaded, because `open` cannot hold in this stretch whatever they are."""
-        matrices = self._medians.get((rule.name, *plan_baselines(rule).values()))
+        """Baselines at a slot; asked for that slot alone where the stretch has not loaded all of them."""
+        queries = tuple(plan_baselines(rule).values())
+        matrices, step = self._medians.get((rule.name, *queries)), self.median_step(rule, self.step_of(at))
         if matrices is None:
-            return {}
-        return read_baselines(rule, cut_alerts(rule, matrices, self.median_step(rule, self.step_of(at)), set(keys)))
+            slot = find_baseline_slot(rule, at)
+            found = [await load_matrix(self.source, query, slot, 1, EVERY_SECONDS) for query in queries]
+            matrices, step = dict(zip(queries, found, strict=True)), 0
+        return read_baselines(rule, cut_alerts(rule, matrices, step, set(keys)))
 
     async def history(self, rule: Rule, at: float) -> Mapping[str, Values] | None:
         """Asked at that moment; rare."""

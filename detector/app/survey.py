@@ -35,11 +35,14 @@ class Survey:
 
     `present`: steps at which an alert's series is there, None for all steps. `waking`: alerts to evaluate by step. `crowded`: two
     series stand for one alert, which fails the whole rule where they meet, so that every alert is evaluated at every step.
+    `openings`: steps at which an alert at rest may open; with `unbounded` every step.
     """
 
     present: dict[Labels, frozenset[int] | None] = field(default_factory=dict)
     waking: dict[int, list[Labels]] = field(default_factory=lambda: defaultdict(list))
+    openings: set[int] = field(default_factory=set)
     crowded: bool = False
+    unbounded: bool = False
 
     def is_present(self, labels: Labels, step: int) -> bool:
         """Whether the alert's series is there at that step."""
@@ -65,21 +68,21 @@ async def survey_rule(rule: Rule, catalogue: Catalogue, stretch: Stretch) -> Sur
     survey = Survey(crowded=any(len(series) > 1 for matrix in plans.values() for series in matrix.index(rule.by).values()))
     for signal in rule.signals:
         _note_presence(survey, plans[_list_filled(rule, signal)[-1]], rule, stretch.count)
-    open_everywhere = survey.crowded
+    survey.unbounded = survey.crowded
     unsettled: list[tuple[Labels, Bound]] = []
     for labels in () if survey.crowded else survey.present:
         _note_edges(survey, labels, stretch.count)
         policy = rule.policy_for(labels)
         directions = find_directions(policy)
         if directions is None:
-            open_everywhere = True
+            survey.unbounded = True
             for step in range(1, stretch.count):
                 survey.waking[step].append(labels)
             continue
         bound = Bound(policy.open, directions, _list_columns(rule, policy, plans, labels), _flags(rule, catalogue, labels))
         if _may_breach(bound):
             unsettled.append((labels, bound))
-    if rule.baselines and (open_everywhere or any(names_baseline(bound.condition) for _, bound in unsettled)):
+    if rule.baselines and (survey.unbounded or any(names_baseline(bound.condition) for _, bound in unsettled)):
         medians = await stretch.load_baselines(rule)
         unsettled = [(labels, _add_baselines(rule, bound, labels, medians, stretch)) for labels, bound in unsettled]
     for labels, bound in unsettled:
@@ -92,6 +95,7 @@ def _note_breaches(survey: Survey, labels: Labels, bound: Bound, count: int) -> 
         steps = survey.present[labels]
         for step in bound.list_breaches(range(count) if steps is None else sorted(steps)):
             survey.waking[step].append(labels)
+            survey.openings.add(step)
 
 
 def _may_breach(bound: Bound) -> bool:
@@ -143,19 +147,25 @@ def _find_trace(matrix: Matrix, rule: Rule, labels: Labels) -> Trace:
     return matrix.series[series[0]] if series else _NOTHING
 
 
+def list_columns(rule: Rule, name: str, stretch: Stretch) -> dict[Labels, Mapping[int, float]]:
+    """The values of a signal that `open` is judged by, by alert and step; of a crowded alert those of one series."""
+    signal = next(signal for signal in rule.signals if signal.name == name)
+    plans = {query: stretch.plain(rule, query) for query in _list_filled(rule, signal)}
+    return {labels: _list_values(rule, signal, plans, labels) for labels in plans[_list_filled(rule, signal)[-1]].index(rule.by)}
+
+
 def _list_columns(rule: Rule, policy: Policy, plans: Mapping[str, Matrix], labels: Labels) -> dict[str, Mapping[int, float]]:
     """The values that `open` is judged by, of the signals that it names."""
-    columns: dict[str, Mapping[int, float]] = {}
-    for signal in rule.signals:
-        if signal.name not in policy.open.names:
-            continue
-        traces = [_find_trace(plans[query], rule, labels) for query in _list_filled(rule, signal)]
-        if isinstance(signal, Ratio):
-            shares = divide(signal, traces[0].values, traces[1].values, traces[1].undefined)
-            columns[signal.name] = shares.values if shares.lower is None else shares.lower
-        else:
-            columns[signal.name] = traces[0].values
-    return columns
+    named = [signal for signal in rule.signals if signal.name in policy.open.names]
+    return {signal.name: _list_values(rule, signal, plans, labels) for signal in named}
+
+
+def _list_values(rule: Rule, signal: Signal, plans: Mapping[str, Matrix], labels: Labels) -> Mapping[int, float]:
+    traces = [_find_trace(plans[query], rule, labels) for query in _list_filled(rule, signal)]
+    if not isinstance(signal, Ratio):
+        return traces[0].values
+    shares = divide(signal, traces[0].values, traces[1].values, traces[1].undefined)
+    return shares.values if shares.lower is None else shares.lower
 
 
 def _add_baselines(rule: Rule, bound: Bound, labels: Labels, medians: Mapping[str, Matrix], stretch: Stretch) -> Bound:

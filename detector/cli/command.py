@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 COMMANDS = {
     "run": "Run the daemon.",
     "check": "Validate rule files.",
+    "test": "Run rule tests against a real Prometheus.",
+    "backtest": "Replay rules over the past of a Prometheus.",
     "schema": "Print the JSON Schema of rule files.",
     "diagnose": "Look at the usual causes of a service's trouble, and name the likely culprit.",
     "incidents": "List incidents and respond to them.",

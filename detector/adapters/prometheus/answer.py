@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import compress
 from math import isfinite
 from operator import not_
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -30,6 +30,9 @@ from detector.domain.outcome import (
     Samples,
     Trace,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _DETAIL_CHARACTERS = 300
 _REMEMBERED_SETS = 50_000
@@ -123,13 +126,16 @@ class _Steps:
     step_seconds: float
     numbers: tuple[int, ...]
 
-    def make_trace(self, times: list[float], values: list[float]) -> Trace:
+    def make_trace(self, points: Sequence[_Point | _TextPoint]) -> Trace:
         """A series by step."""
+        values = [float(point.value) for point in points]
         if len(values) == len(self.numbers):
             placed = dict(zip(self.numbers, values, strict=True))
         else:
             start, step_seconds, numbers = self.start, self.step_seconds, self.numbers
-            placed = {numbers[round((time - start) / step_seconds)]: value for time, value in zip(times, values, strict=True)}
+            placed = {
+                numbers[round((point.time - start) / step_seconds)]: value for point, value in zip(points, values, strict=True)
+            }
         if isfinite(sum(values)):
             return Trace(placed)
         undefined = frozenset(step for step, value in placed.items() if not isfinite(value))
@@ -204,7 +210,7 @@ class AnswerReader:
             labels = self._labels[bytes(row.metric)]
             if labels in series:
                 return _refuse_duplicate(labels)
-            series[labels] = steps.make_trace([point.time for point in row.values], [float(point.value) for point in row.values])
+            series[labels] = steps.make_trace(row.values)
         return Matrix(series)
 
     def _read_unusual(self, body: bytes) -> tuple[Outcome, tuple[str, ...]]:
