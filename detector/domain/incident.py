@@ -126,7 +126,8 @@ class Incident:
 
     `opened` is the evaluation that first saw the breach, `detected` the one that opened the incident. `sequence` numbers its
     notices, `revision` its changes. `due` is the next moment its timers want `correlate` to look at it. `told`: destinations
-    beside PagerDuty that heard of it, `<channel>:<route>`; `updated`: when they last did. `muted` says by what, while it is.
+    beside PagerDuty that heard of it, `<channel>:<route>`; `updated`: when they last did. `muted` says by what, while it is, since
+    `muted_since`; `heard` is the severity it had before, None where its episode began muted.
     `quiet`: it pages only above this severity (folded into a storm, or flapping). `verifying`: its metrics have recovered and its
     probes have not passed yet.
     """
@@ -164,6 +165,8 @@ class Incident:
     told: tuple[str, ...] = ()
     updated: float | None = None
     muted: str = ""
+    muted_since: float | None = None
+    heard: Severity | None = None
     quiet: Severity | None = None
     folded: str = ""
     route: str = ""

@@ -148,7 +148,7 @@ class Ledger:
         return self.put(incident)
 
     def count_new(self, since: float) -> int:
-        """How many incidents about services were detected after `since`, those of this decision included."""
+        """How many incidents about services were detected after `since`, those of this decision included, muted ones not."""
         if self._new is None:
             self._new = [incident.detected for incident in self.book.incidents.values() if _counts_as_new(incident)]
             self._new += [
@@ -211,7 +211,7 @@ class Ledger:
 
 
 def _counts_as_new(incident: Incident) -> bool:
-    return not incident.own and not incident.route
+    return not (incident.own or incident.route or incident.muted)
 
 
 def _sort_by_age(incidents: Iterable[Incident]) -> list[Incident]:

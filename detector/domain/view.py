@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from detector.domain.alert import AlertState, Phase, SignalTrack
-from detector.domain.incident import Event, Incident, JoinedAlert
+from detector.domain.incident import Event, Incident, JoinedAlert, Verification
 from detector.domain.label import Labels
 from detector.domain.ticket import lead_alert, read_incident
 
@@ -55,6 +55,14 @@ def view_incident(incident: Incident) -> dict[str, Json]:
         "end_reason": incident.end_reason,
         "root_cause": incident.root_cause,
         "links": dict(incident.links),
+        "muted": incident.muted,
+        "folded": incident.folded,
+        "stale": incident.stale,
+        "state": incident.state,
+        "eta": incident.eta,
+        "see_also": list(incident.see_also),
+        "responders": dict(incident.responders),
+        "verifications": [_view_verification(item) for item in incident.verifications],
     }
 
 
@@ -82,6 +90,10 @@ def view_alert(rule: str, service: str, state: AlertState) -> dict[str, Json]:
         "signals": _view_signals(state.signals),
         "unknown": state.unknown,
     }
+
+
+def _view_verification(item: Verification) -> dict[str, Json]:
+    return {"name": item.name, "human": item.human, "ok": item.ok, "at": item.at, "by": item.by, "message": item.message}
 
 
 def _refresh(alert: JoinedAlert, live: LiveState) -> JoinedAlert:

@@ -21,7 +21,7 @@ def describe_mute(ledger: Ledger, incident: Incident) -> tuple[str, float | None
     firing = [alert for alert in incident.alerts.values() if alert.firing]
     if not ledger.mutes or not firing or incident.own:
         return "", None
-    found = [find_mute(ledger.mutes, _label(incident, alert), ledger.now) for alert in firing]
+    found = [find_mute(ledger.mutes, label_alert(incident, alert), ledger.now) for alert in firing]
     mutes = [mute for mute in found if mute is not None]
     if len(mutes) < len(firing):
         return "", None
@@ -93,6 +93,7 @@ def _find_stale(alert: JoinedAlert) -> float:
     return (alert.unknown_since or 0.0) + STALE_AFTER_SECONDS
 
 
-def _label(incident: Incident, alert: JoinedAlert) -> dict[str, str]:
+def label_alert(incident: Incident, alert: JoinedAlert) -> dict[str, str]:
+    """What matchers see of an alert: rule (as `alertname` too), service and severity, the rule's labels, its own."""
     named = {"rule": alert.rule, "alertname": alert.rule, "service": alert.service, "severity": alert.severity.value}
     return {**named, **incident.rule_labels, **dict(alert.labels)}
