@@ -1,4 +1,4 @@
-"""The API under /api/v1, by FastAPI: incidents, alerts, rules. Imported when it is first asked.
+"""The API under /api/v1, by FastAPI: incidents, alerts, rules, silences. Imported when it is first asked.
 
 Access was checked and the body read by `site`. Answers are built by domain.view; the models here describe them in OpenAPI.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any, Literal
-from urllib.parse import urlencode
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -21,6 +20,8 @@ from detector.ports.error import OutsideError
 from detector.ports.query import Action
 from detector.ports.store import IncidentFilter
 from detector.web.exchange import describe_problem
+from detector.web.link import link_next
+from detector.web.silence import add_silences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +44,19 @@ class SignalModel(BaseModel):
     at_recovery: float | None
 
 
+class VerificationModel(BaseModel):
+    """One thing to be sure of before the incident is over; `ok` null: not known yet."""
+
+    name: str
+    human: bool
+    ok: bool | None
+    at: float | None
+    by: str
+    message: str
+
+
 class IncidentModel(BaseModel):
-    """An incident. Times are unix seconds."""
+    """An incident. Times are unix seconds. `muted` says by what, while it is; `folded` names the storm it is part of."""
 
     id: str
     status: StatusWord
@@ -71,6 +83,14 @@ class IncidentModel(BaseModel):
     end_reason: str
     root_cause: str
     links: dict[str, str]
+    muted: str
+    folded: str
+    stale: bool
+    state: str
+    eta: str
+    see_also: list[str]
+    responders: dict[str, str]
+    verifications: list[VerificationModel]
 
 
 class EventModel(BaseModel):
@@ -142,6 +162,7 @@ def make_api(query: QueryPort, desk: Desk, version: str) -> FastAPI:
     _add_incidents(api, query)
     _add_actions(api, query, desk)
     _add_state(api, query)
+    add_silences(api, query, desk, MAX_LIMIT)
     return api
 
 
@@ -160,7 +181,7 @@ def _add_incidents(api: FastAPI, query: QueryPort) -> None:
             page = await query.list_incidents(wanted)
         except ValueError:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "cursor is not one that this daemon gave") from None
-        return JSONResponse([_view(query, incident) for incident in page.incidents], headers=_link(request, page.cursor))
+        return JSONResponse([_view(query, incident) for incident in page.incidents], headers=link_next(request, page.cursor))
 
     @api.get("/api/v1/incidents/{incident}", response_model=IncidentDetailModel)
     async def show_incident(incident: str) -> JSONResponse:
@@ -212,7 +233,7 @@ def _add_state(api: FastAPI, query: QueryPort) -> None:
         ]
         following = str(cursor + limit) if len(alerts) > cursor + limit else None
         shown = [view_alert(alert.rule, alert.service, alert.state) for alert in alerts[cursor : cursor + limit]]
-        return JSONResponse(shown, headers=_link(request, following))
+        return JSONResponse(shown, headers=link_next(request, following))
 
     @api.get("/api/v1/rules", response_model=list[RuleModel])
     async def list_rules() -> JSONResponse:
@@ -274,10 +295,3 @@ async def _timeline(query: QueryPort, incident: str) -> Sequence[Any]:
 
 def _view(query: QueryPort, incident: Incident) -> dict[str, Any]:
     return view_incident(merge_live(incident, query.live_state))
-
-
-def _link(request: Request, cursor: str | None) -> dict[str, str]:
-    if cursor is None:
-        return {}
-    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    return {"Link": f'<{request.url.path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'}

@@ -1,0 +1,17 @@
+"""The next page of a list, as the Link header of RFC 8288 names it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
+
+if TYPE_CHECKING:
+    from fastapi import Request
+
+
+def link_next(request: Request, cursor: str | None) -> dict[str, str]:
+    """Headers that lead to the page at `cursor` with the same filter; none where this was the last."""
+    if cursor is None:
+        return {}
+    kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
+    return {"Link": f'<{request.url.path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'}
