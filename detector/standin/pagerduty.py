@@ -1,4 +1,4 @@
-"""A PagerDuty on this machine: the Events API v2 as documented, an account that remembers, and faults by script.
+"""A PagerDuty on this machine: the Events API v2 as documented, REST, webhooks, an account that remembers, and faults by script.
 
 Before it: the daemon's PagerDuty channel posts to /v2/enqueue. After it: a test or the demo asks what was paged, in process or
 over GET /alerts, /requests and /drops. `python -m detector.standin.pagerduty --port N --routing-key K` runs it by itself.
@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 from aiohttp import web
 
+from detector.standin.account import ENGINEER, Account, User
 from detector.standin.event import Reading, read_event
 from detector.standin.ledger import Alert, CallWindow, Drop, Duplicate, Ledger
 from detector.standin.script import Reply, Script, Step
 from detector.standin.server import Server, answer_json, cut
+from detector.standin.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +74,9 @@ class PagerDuty:
         self._retry_after_seconds = retry_after_seconds
         self._now = now
         self._ledger = Ledger()
+        self.account = Account(self._ledger)
+        self.subscriptions: list[Subscription] = []
+        self._sending: set[asyncio.Task[bool]] = set()
         self._calls = CallWindow(calls_per_window)
         self._changed = asyncio.Event()
         self._server = Server(self._build_app(), port)
@@ -106,6 +111,38 @@ class PagerDuty:
         """The keys under which more than one alert was opened."""
         return self._ledger.duplicates()
 
+    def subscribe(self, url: str, *secrets: str) -> Subscription:
+        """From now on every change of an incident's status is sent there, signed with these secrets."""
+        self.subscriptions.append(Subscription(url, secrets))
+        return self.subscriptions[-1]
+
+    def acknowledge(self, dedup_key: str, user: User = ENGINEER) -> None:
+        """A person acknowledges the incident with this alert."""
+        self.account.act(dedup_key, "acknowledged", user, self._now())
+        self._publish()
+
+    def resolve(self, dedup_key: str, user: User = ENGINEER) -> None:
+        """A person resolves the incident with this alert."""
+        self.account.act(dedup_key, "resolved", user, self._now())
+        self._publish()
+
+    def annotate(self, dedup_key: str, text: str, user: User = ENGINEER) -> None:
+        """A person writes a note on the incident with this alert."""
+        incident = self.account.find_incident(dedup_key)
+        note = {"type": "incident_note", "id": "PNOTE", "content": text, "trimmed": False}
+        self._send("incident.annotated", note | {"incident": {"id": incident.id, "type": "incident_reference"}}, user.refer())
+
+    def _publish(self) -> None:
+        for change in self.account.sync():
+            self._send(change.event_type, change.data, change.agent)
+        self._changed.set()
+
+    def _send(self, event_type: str, data: Mapping[str, object], agent: Mapping[str, str]) -> None:
+        for subscription in self.subscriptions:
+            task = asyncio.create_task(subscription.send(event_type, data, agent, self._now()), name="webhook")
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
     def play(self, *steps: Step) -> None:
         """Queue scripted answers; they are used up in this order."""
         for step in steps:
@@ -123,6 +160,9 @@ class PagerDuty:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
         await self._server.__aexit__(kind, error, trace)
 
     def _build_app(self) -> web.Application:
@@ -133,6 +173,7 @@ class PagerDuty:
         app.router.add_get("/drops", self._show_drops)
         app.router.add_post("/script", self._add_steps)
         app.router.add_delete("/script", self._clear_steps)
+        self.account.add_routes(app, self._now, self._publish)
         return app
 
     async def _enqueue(self, http: web.Request) -> web.StreamResponse:
@@ -142,7 +183,7 @@ class PagerDuty:
         reply = self.script.take(http.path, reading.text("routing_key"), reading.text("event_action"), now)
         place = self._record(http, body, reading, now)
         honest = self._answer(reading, now) if reply.takes_effect else web.Response(status=202)
-        self._changed.set()
+        self._publish()
         return await self._play(http, reply, honest, place)
 
     def _record(self, http: web.Request, body: bytes, reading: Reading, now: float) -> int:

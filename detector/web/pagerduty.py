@@ -1,7 +1,7 @@
 """POST /webhooks/pagerduty: PagerDuty's v3 webhooks, verified over the raw body before anything is parsed.
 
 It needs neither the read nor the write token: the signature is its own proof. PagerDuty waits 5 s; a 4xx drops the event for ever
-and three drops disable the subscription, so a fault of ours is 503 and only what can never be right is a 4xx: 403 for the signature,
+and three drops disable the subscription, so a fault of ours is 503 and only what can never be right is a 4xx: 403 (signature),
 413, 408. An event that is signed and says nothing to us is taken (202). Source: PagerDuty developer documentation, "Webhooks v3
 Overview" and "Verifying Signatures".
 

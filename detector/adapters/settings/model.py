@@ -65,6 +65,12 @@ def _check_secret_url(value: SecretStr) -> SecretStr:
     return SecretStr(_check_url(value.get_secret_value()))
 
 
+def _check_address(value: str) -> str:
+    if not re.fullmatch(r"[^@\s]+@[^@\s]+", value):
+        raise ValueError("must be a mail address such as ann@example.org")
+    return value
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -115,15 +121,32 @@ class PrometheusSettings(_Part):
 
 
 class PagerDutySettings(_Part):
-    """PagerDuty: routing keys by name (`default` is used where the catalogue names none), and its two APIs."""
+    """PagerDuty: routing keys by name (`default` is used where the catalogue names none), and its two APIs.
+
+    `requester`: the address of the PagerDuty user in whose name owner and manager are asked to join at HIGH and CRITICAL.
+    """
 
     routing_keys: dict[str, SecretStr] = Field(default_factory=dict)
     events_url: Url = "https://events.pagerduty.com"
     rest_url: Url = "https://api.pagerduty.com"
     api_token: SecretStr | None = None
     webhook_secret: SecretStr | None = None
+    requester: Annotated[str, AfterValidator(_check_address)] | None = None
     page_from: Annotated[Literal["low", "medium", "high", "critical"], BeforeValidator(_lower)] = "medium"
     on_rise: Annotated[Literal["new_key", "same_key"], BeforeValidator(_lower)] = "new_key"
+
+    @field_validator("webhook_secret", "api_token")
+    @classmethod
+    def _check_there(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and not secret.get_secret_value().strip():
+            raise ValueError("is empty; leave it out or give the value")
+        return secret
+
+    @model_validator(mode="after")
+    def _check_requester(self) -> PagerDutySettings:
+        if self.requester is not None and self.api_token is None:
+            raise ValueError("has a requester and no API token to ask with; set DETECTOR_PAGERDUTY__API_TOKEN")
+        return self
 
     @field_validator("routing_keys")
     @classmethod
