@@ -22,7 +22,7 @@ from detector.domain.judgement import (
     judge_recovery,
     judge_severity,
 )
-from detector.domain.label import Labels, project_labels
+from detector.domain.label import Labels, label_value, project_labels
 from detector.domain.rule import NoDataPolicy, Policy, Rule
 from detector.domain.severity import Severity
 
@@ -164,6 +164,8 @@ def _fire(evaluation: Evaluation, policy: Policy, state: AlertState, changes: _C
 def _advance_firing(evaluation: Evaluation, policy: Policy, state: AlertState, verdict: Verdict, changes: _Changes) -> AlertState:
     if verdict.open is None:
         state = _mark_unknown(state, verdict, changes)
+        if verdict.missing and _is_gone(evaluation, policy, state):
+            return _end(evaluation, state, EndReason.GONE, changes)
         # A failed query freezes everything; a successful one without an answer counts as not recovered.
         return state if verdict.failed or state.recovering_seconds is None else replace(state, recovering_seconds=None)
     state = _mark_known(state, changes)
@@ -181,8 +183,12 @@ def _advance_firing(evaluation: Evaluation, policy: Policy, state: AlertState, v
     state = replace(state, calm_seconds=calm, recovering_seconds=recovering)
     if recovering is None or recovering < _recovery_seconds(policy, state) or calm < policy.keep_open_seconds:
         return state
+    no_data = verdict.missing and not evaluation.rule.vector
+    return _end(evaluation, state, EndReason.NO_DATA if no_data else EndReason.RECOVERED, changes)
+
+
+def _end(evaluation: Evaluation, state: AlertState, reason: EndReason, changes: _Changes) -> AlertState:
     ended = replace(state, ended=evaluation.now, signals=_seal(evaluation, state))
-    reason = EndReason.NO_DATA if verdict.missing and not evaluation.rule.vector else EndReason.RECOVERED
     changes.append((Change.ENDED, ended, reason.value))
     return AlertState(
         state.labels,
@@ -192,6 +198,14 @@ def _advance_firing(evaluation: Evaluation, policy: Policy, state: AlertState, v
         missing_from=state.missing_from,
         absent=state.absent,
     )
+
+
+def _is_gone(evaluation: Evaluation, policy: Policy, state: AlertState) -> bool:
+    """Whether a target that vanished while it fired is gone for good: for `stale_after`, while the rest of its job answers."""
+    if state.absent or (state.missing_seconds or 0.0) < policy.stale_after_seconds:
+        return False
+    job = label_value(state.labels, "job")
+    return job is not None and any(label_value(labels, "job") == job for labels in evaluation.readings.keys)
 
 
 def _judge_ladder(evaluation: Evaluation, policy: Policy, state: AlertState, gap: float, changes: _Changes) -> AlertState:
@@ -229,7 +243,8 @@ def _count_missing(evaluation: Evaluation, policy: Policy, state: AlertState, ch
     if not evaluation.answering:
         return state
     missing = 0.0 if state.missing_seconds is None else state.missing_seconds + _gap(evaluation, state.missing_from)
-    state = replace(state, missing_seconds=missing, missing_from=evaluation.now)
+    if (missing, evaluation.now) != (state.missing_seconds, state.missing_from):
+        state = replace(state, missing_seconds=missing, missing_from=evaluation.now)
     service = evaluation.catalogue.services.get(evaluation.rule.service_of(state.labels))
     core = service is not None and service.core
     watched = core and not evaluation.rule.vector and policy.no_data is NoDataPolicy.KEEP

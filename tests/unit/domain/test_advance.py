@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from detector.domain.advance import Advanced, advance, end_alerts
-from detector.domain.alert import Phase
+from detector.domain.alert import Change, Phase
+from detector.domain.label import make_labels
 from detector.domain.outcome import NoData, Samples
 from detector.domain.severity import Severity
 from tests.kit.course import FAILED, GONE, Answer, Course, shop
@@ -505,3 +506,21 @@ def test_a_removed_rule_ends_what_fires_and_what_is_absent() -> None:
     assert step.notices == ["resolve", "resolve"]
     assert {incident.end_reason for incident in course.incidents.values()} == {"rule removed"}
     assert Phase.FIRING in {state.phase for state in course.states["errors"].values()}, "pure: the states given are left alone"
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"), [({"instance": "b", "job": "node"}, "gone"), ({"instance": "b", "job": "other"}, ""), (None, "")]
+)
+def test_a_vanished_target_is_gone_only_if_the_rest_of_its_job_answers(rest: dict[str, str] | None, reason: str) -> None:
+    """After an hour without its series; if its whole job is silent, or none can be told, the alert stays where it is."""
+    text = """
+rules:
+  - {name: memory, by: [instance, job], every: 5m, signals: {used: used}, open: used > 0.8, recover_for: 0s}
+"""
+    course = Course(text)
+    lost = make_labels({"instance": "a", "job": "node"})
+    others = {} if rest is None else {make_labels(rest): 0.1}
+    course.step(300, used=Samples({lost: 0.9, **others}))
+    steps = [course.step(300, used=Samples(others) if others else NoData()) for _ in range(14)]
+    ended = [change for step in steps for change in step.transitions if change.change is Change.ENDED]
+    assert [change.reason for change in ended] == ([reason] if reason else [])
