@@ -16,6 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 from pydantic import SecretStr
 
@@ -217,28 +218,26 @@ def test_a_process_ends_without_a_word(mosquitto: Mosquitto, state: str) -> None
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
-def count_descriptors() -> int:
-    """Open files and sockets of this process."""
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names are enough
+def count_connections(port: int) -> int:
+    """Open connections of this process to that port."""
+    return sum(1 for each in psutil.Process().net_connections("tcp") if each.raddr and each.raddr.port == port)
 
 
 async def test_attempts_at_a_silent_broker_leave_nothing_behind(mosquitto: Mosquitto) -> None:
-    """Twenty connections that a frozen broker accepts and never answers: no socket and no task is left of them."""
+    """Connections that a frozen broker accepts and never answers: no socket and no task is left of them, and nobody complains."""
     loop = asyncio.get_running_loop()
     complaints: list[dict[str, Any]] = []
     loop.set_exception_handler(lambda _loop, context: complaints.append(context))
-    before = count_descriptors()
     mosquitto.freeze()
     async with FaultProxy(mosquitto.port) as proxy, open_channel(proxy.port, deadline_seconds=0.1, pause_seconds=0.01):
         await proxy.switch(BlackHole())
-        await wait_until(lambda: proxy.connections >= 5, "attempts", seconds=30)
-        assert len(asyncio.all_tasks()) < 40
-    gc.collect()
-    await asyncio.sleep(0.1)
+        await wait_until(lambda: proxy.connections >= 6, "attempts", seconds=30)
+        assert count_connections(proxy.port) <= 1
+        assert sum("_misc_loop" in repr(task) for task in asyncio.all_tasks()) <= 1
     mosquitto.thaw()
+    gc.collect()
+    await asyncio.sleep(0.05)
     assert complaints == []
-    assert count_descriptors() <= before + 2
-    assert [task for task in asyncio.all_tasks() if "misc" in repr(task)] == []
 
 
 async def test_a_reset_connection_is_replaced(mosquitto: Mosquitto) -> None:

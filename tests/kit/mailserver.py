@@ -58,6 +58,7 @@ class MailServer:
     mails: list[Mail] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     connections: int = 0
+    most_at_once: int = 0
     _server: asyncio.Server | None = None
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
     _transports: list[asyncio.BaseTransport] = field(default_factory=list)
@@ -151,6 +152,7 @@ class _Conversation(SMTP):
         server = self.event_handler
         assert isinstance(server, MailServer)
         server._transports.append(transport)
+        server.most_at_once = max(server.most_at_once, sum(not each.is_closing() for each in server._transports))
         if server.greeting:
             assert isinstance(transport, asyncio.Transport)
             if server.greeting != HANG:
