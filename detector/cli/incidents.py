@@ -43,7 +43,7 @@ def list_incidents(
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    columns = ("ID", "STATUS", "SEVERITY", "SERVICE", "OPENED", "VALUE", "THRESHOLD", "SUMMARY")
+    columns = ("ID", "STATUS", "SEVERITY", "SERVICE", "OPENED", "VALUE", "THRESHOLD", "SUMMARY", "MUTED BY")
     print_table(columns, [_row(incident) for incident in found])
 
 
@@ -115,6 +115,7 @@ def _row(incident: dict[str, Any]) -> list[str]:
         show_number(incident["value"]),
         show_number(incident["threshold"]),
         incident["summary"],
+        incident["muted"] or "-",
     ]
 
 
@@ -125,4 +126,5 @@ def _facts(incident: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield "labels", ", ".join(f"{name}={value}" for name, value in incident["labels"].items())
     yield from ((name, show_time(incident[name])) for name in ("opened", "acknowledged", "resolved", "closed"))
     yield from ((name, show_number(incident[name])) for name in ("value", "peak_value", "value_at_recovery", "threshold"))
-    yield from ((name, str(incident[name])) for name in ("acknowledged_by", "end_reason", "root_cause") if incident[name])
+    words = ("acknowledged_by", "end_reason", "root_cause", "muted", "folded", "eta")
+    yield from ((name, str(incident[name])) for name in words if incident[name])

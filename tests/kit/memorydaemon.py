@@ -1,13 +1,16 @@
 """What the daemon gives the web side, in memory, so that the web side and the command line are tested without the rest."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 from detector.domain.alert import AlertState, Phase, SignalTrack
 from detector.domain.incident import Event, Incident, Status
 from detector.domain.label import Labels
+from detector.domain.mute import Mute, MuteKind, parse_matchers
 from detector.domain.response import ResponseError
+from detector.domain.silence import KeptMute, MuteRequest, MuteStatus, UnknownMuteError, grant, list_muted
 from detector.ports.error import TemporaryError
-from detector.ports.query import Action, LiveAlert, RuleReport
+from detector.ports.query import Action, LiveAlert, MuteReport, RuleReport
 from detector.ports.rulefile import Finding
 from detector.ports.store import IncidentFilter, IncidentPage
 from tests.kit.sample import make_event, make_incident
@@ -23,6 +26,9 @@ class MemoryDaemon:
         self.down = False
         self.asked: list[IncidentFilter] = []
         self.acts: list[tuple[str, Action, str, str]] = []
+        window = Mute("w1", MuteKind.WINDOW, parse_matchers(["service=reports"]), 1.0, 9000.0, "rule files", "maintenance window")
+        self.now = 1000.0
+        self.mutes = {"w1": KeptMute(window, 1.0)}
 
     async def list_incidents(self, wanted: IncidentFilter) -> IncidentPage:
         """Page by page; the cursor is a number."""
@@ -56,6 +62,32 @@ class MemoryDaemon:
     def rule_reports(self) -> Sequence[RuleReport]:
         """One rule."""
         return [RuleReport("r", "ok", 5.0, 10.0, 10.0, "", {"firing": 1, "pending": 2, "inactive": 4})]
+
+    async def list_mutes(self, statuses: Collection[MuteStatus], limit: int) -> Sequence[MuteReport]:
+        """As they were added."""
+        reports = [self.report_mute(kept) for kept in self.mutes.values()]
+        return [report for report in reports if report.status in statuses][:limit]
+
+    def report_mute(self, kept: KeptMute) -> MuteReport:
+        """With the incidents that it mutes."""
+        return MuteReport(kept, kept.status(self.now), list_muted(kept.held, self.incidents, self.now))
+
+    async def add_mute(self, request: MuteRequest) -> KeptMute:
+        """By the real rules."""
+        if self.down:
+            raise TemporaryError("database is locked")
+        kept = grant(request, self.now, self.mutes.get(request.id))
+        self.mutes[kept.mute.id] = kept
+        return kept
+
+    async def expire_mute(self, mute: str, by: str) -> KeptMute:
+        """End it now."""
+        if mute not in self.mutes:
+            raise UnknownMuteError(f"no silence {mute}; `detector silence list` shows them")
+        if self.mutes[mute].ended(self.now):
+            raise ResponseError(f"silence {mute} was ended by {self.mutes[mute].expired_by}; nothing to do")
+        self.mutes[mute] = replace(self.mutes[mute], expired=self.now, expired_by=by)
+        return self.mutes[mute]
 
     async def respond(self, incident: str, action: Action, by: str, text: str) -> Incident:
         """Remember it; nothing can be resolved."""
