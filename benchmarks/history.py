@@ -69,7 +69,7 @@ def compare(run: Run, before: Sequence[Run]) -> list[str]:
         for figure in figures:
             value = known.get((figure.row, figure.column))
             if last and value and figure.compared and not 1 / _NEWS < figure.value / value < _NEWS:
-                word = "WORSE" if figure.value > value else "better"
+                word = "better" if (figure.value > value) == figure.more else "WORSE"
                 name = f"{figure.row}, {figure.column}" if figure.column else figure.row
                 lines.append(f"{word}: {name}: {value:.4g} -> {figure.value:.4g} {figure.unit} ({last.at}, {last.commit})")
     return lines

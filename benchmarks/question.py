@@ -20,6 +20,7 @@ Say: TypeAlias = Callable[[str], None]
 class Figure:
     """One measured number; less is better. With a `column` it is a cell of a matrix, else a row with its budget.
 
+    `more`: more is better, and the budget is the least.
     `compared`: whether a rise since the last run is news; a figure that only describes the run is not compared.
     """
 
@@ -29,11 +30,12 @@ class Figure:
     column: str = ""
     budget: float | None = None
     compared: bool = True
+    more: bool = False
 
     @property
     def kept(self) -> bool:
         """Whether the budget is kept; true without one."""
-        return self.budget is None or self.value <= self.budget
+        return self.budget is None or (self.value >= self.budget if self.more else self.value <= self.budget)
 
 
 @dataclass(frozen=True, slots=True)
