@@ -35,7 +35,7 @@ def read_files(root: Path) -> tuple[dict[str, str], list[Finding]]:
             continue
         seen.add(real)
         name = path.name if path == root else path.relative_to(root).as_posix()
-        text = _read(path)
+        text = read_file(path)
         if isinstance(text, Finding):
             findings.append(text)
         else:
@@ -60,7 +60,8 @@ def _walk(root: Path) -> Iterator[Path]:
                     yield path
 
 
-def _read(path: Path) -> str | Finding:
+def read_file(path: Path) -> str | Finding:
+    r"""Text of one file, line ends as \\n."""
     file = str(path)
     try:
         with path.open("rb") as stream:
