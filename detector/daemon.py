@@ -24,12 +24,14 @@ from detector.adapters.heartbeat import HeartbeatPing
 from detector.adapters.log import LogObserver, set_up_log
 from detector.adapters.notify import ServiceManager
 from detector.adapters.pagerduty import PagerDutyEvents
+from detector.adapters.probe import HttpProbe
 from detector.adapters.prometheus import PrometheusSource
 from detector.adapters.rulefile import RuleDirectory
-from detector.adapters.settings.policy import list_fallbacks, make_paging
+from detector.adapters.settings.policy import list_fallbacks, list_webhook_secrets, make_exchange_option, make_paging
 from detector.adapters.store import SqlStore, create_store
 from detector.adapters.template import TemplateRenderer
 from detector.adapters.watch import RuleWatch
+from detector.adapters.wording import EMAIL, SLACK, STAKEHOLDERS, STATUSPAGE, TemplateFolder, WrongTemplateError
 from detector.app.ailment import Ailment, Complaint
 from detector.app.audience import Audience
 from detector.app.baseline import BaselineKeeper
@@ -39,6 +41,7 @@ from detector.app.desk import DaemonPulse, ReadingDesk, WritingDesk
 from detector.app.dispatcher import Dispatcher
 from detector.app.evaluation import Evaluator
 from detector.app.fallback import Fallback
+from detector.app.followup import Followup
 from detector.app.guard import guard
 from detector.app.heartbeat import Heartbeat
 from detector.app.meter import MeteredSource
@@ -52,20 +55,21 @@ from detector.domain.ticket import list_facts
 from detector.ports.error import PermanentError, TemporaryError
 from detector.ports.rulefile import RuleFilesError
 from detector.ports.store import Backlog
-from detector.transport.exchange import Exchange, ExchangeOption
+from detector.transport.exchange import Exchange
 from detector.web.access import LOCAL_HOSTS, Access
 from detector.web.metrics import Metrics
+from detector.web.pagerduty import PagerDutyHook
 from detector.web.server import BindError, WebServer
 from detector.web.site import Site
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
+    from detector.adapters.pagerduty_rest import PagerDutyRest
     from detector.adapters.settings import Settings
     from detector.domain.incident import Notice
     from detector.ports.channel import Channel
     from detector.ports.store import Committed
-    from detector.ports.template import Renderer
 
     Snapshot: TypeAlias = Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]
 
@@ -81,7 +85,11 @@ SHARDS = 64
 def run(settings: Settings) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. What stops the start is one line on standard error."""
     set_up_log(settings.log_format, settings.log_level, settings.secrets())
-    return asyncio.run(Daemon(settings).run())
+    try:
+        daemon = Daemon(settings)
+    except WrongTemplateError as wrong:
+        return say(str(wrong), USAGE)
+    return asyncio.run(daemon.run())
 
 
 class Daemon:
@@ -103,9 +111,10 @@ class Daemon:
         self._complaint = Complaint(self._committer, clock)
         self._sentinel = Sentinel(roster, self._committer, blind_after_seconds=settings.blind_after)
         renderer = TemplateRenderer(self._note_template)
-        self._prometheus = make_prometheus_exchange(settings)
+        self._prometheus = Exchange(make_exchange_option(settings))
         source = PrometheusSource(self._prometheus, settings.prometheus_url, on_warning=self._note_warning)
-        self._cache = QueryCache(MeteredSource(source, clock, observer), clock)
+        metered = MeteredSource(source, clock, observer)
+        self._cache = QueryCache(metered, clock)
         self._baselines = BaselineKeeper(self._cache, roster, clock, observer)
         evaluator = Evaluator(
             self._cache,
@@ -135,6 +144,21 @@ class Daemon:
             for channel in self._channels
         ]
         self._backlog: Mapping[str, Backlog] = {}
+        self._account = account = make_account(settings)
+        self._probe = HttpProbe(Exchange())
+        self._followup = Followup(
+            self._committer,
+            store,
+            roster,
+            paging,
+            clock,
+            observer,
+            source=metered,
+            cache=self._cache,
+            probe=self._probe,
+            account=account,
+            requester=settings.pagerduty.requester or "",
+        )
         self._pulse = DaemonPulse(self._poller, clock)
         desk = WritingDesk(self._committer, store, roster, self._reloader, self._board, paging, clock)
         site = Site(
@@ -144,6 +168,7 @@ class Daemon:
             pulse=self._pulse,
             access=make_access(settings),
             version=__version__,
+            pagerduty=PagerDutyHook(self._followup.ear, list_webhook_secrets(settings)),
         )
         self._web = WebServer(site, settings.listen.host, settings.listen.port)
         self._stop = asyncio.Event()
@@ -165,6 +190,9 @@ class Daemon:
             stack.push_async_callback(self._store.close)
             for channel in self._channels:
                 stack.push_async_callback(channel.close)
+            stack.push_async_callback(self._probe.close)
+            if self._account is not None:
+                stack.push_async_callback(self._account.close)
             self._spawn("web", self._web.serve)
             try:
                 code = await self._start()
@@ -203,6 +231,8 @@ class Daemon:
         self._spawn("backlog", self._watch_backlog)
         self._spawn("gauge", self._watch_lag)
         self._spawn("rule files", self._watch_files)
+        for name, work in self._followup.duties().items():
+            self._spawn(name, work)
         self._spawn("watchdog", self._feed_watchdog)
         for dispatcher, channel in zip(self._dispatchers, self._channels, strict=True):
             self._spawn(f"dispatcher {channel.name}", dispatcher.run)
@@ -329,38 +359,38 @@ def make_store(settings: Settings, observer: Audience) -> SqlStore:
     return create_store(settings.state_dir, url, tell=partial(observer.trouble, "store"))
 
 
-def make_prometheus_exchange(settings: Settings) -> Exchange:
-    """Connections to Prometheus, with the credentials that the settings give."""
-    given = settings.prometheus
-    basic = None
-    if given.username is not None:
-        basic = (given.username, given.password.get_secret_value() if given.password else "")
-    return Exchange(
-        ExchangeOption(
-            headers={name: value.get_secret_value() for name, value in given.headers.items()},
-            basic_auth=basic,
-            bearer_token=given.bearer_token.get_secret_value() if given.bearer_token else None,
-            ca_file=given.ca_file,
-        )
-    )
-
-
-def make_channels(settings: Settings, renderer: Renderer, observer: Audience, snapshot: Snapshot) -> list[Channel]:
-    """The channels that are configured; the others are not even imported."""
+def make_channels(settings: Settings, renderer: TemplateRenderer, observer: Audience, snapshot: Snapshot) -> list[Channel]:
+    """The channels that are configured; the others are not even imported. Raises WrongTemplateError."""
     channels: list[Channel] = []
+    folder = TemplateFolder(settings.templates, renderer.find_fault)
     if PAGERDUTY in settings.channels:
         given = settings.pagerduty
-        channels.append(PagerDutyEvents(Exchange(), given.routing_keys, events_url=given.events_url))
-    if settings.slack is not None:
-        from detector.adapters.slack import SlackThreads
-
         channels.append(
-            SlackThreads(Exchange(), settings.slack.token, settings.slack.channel, renderer, api_url=settings.slack.api_url)
+            PagerDutyEvents(
+                Exchange(),
+                given.routing_keys,
+                events_url=given.events_url,
+                on_cut=lambda part: observer.note("page cut to PagerDuty's limits", part=part),
+                on_unknown_route=lambda route: observer.trouble("pagerduty", f"no routing key named {route!r}: default was used"),
+            )
         )
-    if settings.email is not None:
-        from detector.adapters.email import Email
+    if (slack := settings.slack) is not None:
+        from detector.adapters.slack import SlackThreads
+        from detector.adapters.slack.wording import TEMPLATES as SLACK_TEMPLATES
 
-        channels.append(Email(settings.email, renderer))
+        texts = folder.read(SLACK, SLACK_TEMPLATES)
+        channels.append(SlackThreads(Exchange(), slack.token, slack.channel, renderer, api_url=slack.api_url, templates=texts))
+    if settings.email is not None:
+        from detector.adapters.email import Email, wording
+
+        internal, public = folder.read(EMAIL, wording.ON_CALL), folder.read(STAKEHOLDERS, wording.STAKEHOLDERS)
+        channels.append(Email(settings.email, renderer, on_call=internal, stakeholders=public))
+    if (page := settings.statuspage) is not None:
+        from detector.adapters.statuspage import AtlassianStatuspage
+        from detector.adapters.statuspage.wording import TEMPLATES as STATUSPAGE_TEMPLATES
+
+        texts = folder.read(STATUSPAGE, STATUSPAGE_TEMPLATES)
+        channels.append(AtlassianStatuspage(Exchange(), page.page_id, page.token, renderer, api_url=page.api_url, templates=texts))
     if settings.mqtt is not None:
         from detector.adapters.mqtt import Mqtt
 
@@ -370,6 +400,16 @@ def make_channels(settings: Settings, renderer: Renderer, observer: Audience, sn
 
         channels.append(SignedWebhook(Exchange(), settings.webhook.url, secret=settings.webhook.secret))
     return channels
+
+
+def make_account(settings: Settings) -> PagerDutyRest | None:
+    """PagerDuty's REST API where a token is set; the vendor's client is not even imported otherwise."""
+    given = settings.pagerduty
+    if given.api_token is None:
+        return None
+    from detector.adapters.pagerduty_rest import PagerDutyRest
+
+    return PagerDutyRest(given.api_token, rest_url=given.rest_url)
 
 
 def make_access(settings: Settings) -> Access:

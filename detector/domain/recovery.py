@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from detector.domain.alert import EndReason
 from detector.domain.audience import tell
+from detector.domain.catalogue import Catalogue
 from detector.domain.incident import Incident, NoticeKind, Status, Verification
 from detector.domain.ledger import Ledger
 from detector.domain.page import close_pages
@@ -17,11 +20,13 @@ from detector.domain.ticket import describe_recovery
 
 def list_verifications(ledger: Ledger, incident: Incident) -> tuple[Verification, ...]:
     """What the catalogue wants to be sure of for the incident's services, nothing known yet."""
-    return tuple(
-        Verification(f"{service}: {item.get('name', item.get('url', 'check'))}", human=not item.get("url"))
-        for service in incident.services
-        for item in ledger.catalogue.find(service).verify
-    )
+    items = plan_verifications(ledger.catalogue, incident)
+    return tuple(Verification(name, human=not item.get("url")) for name, item in items.items())
+
+
+def plan_verifications(catalogue: Catalogue, incident: Incident) -> Mapping[str, Mapping[str, Any]]:
+    """The catalogue's items (keys as in the rule file) by the names that the ticket shows; those with a `url` are probes."""
+    return {_name_item(service, item): item for service in incident.services for item in catalogue.find(service).verify}
 
 
 def needs_probes(ledger: Ledger, incident: Incident) -> bool:
@@ -61,6 +66,11 @@ def finish(ledger: Ledger, incident: Incident) -> Incident:
     ledger.say(resolved, "resolved", text)
     ledger.take_news(resolved)
     return tell(ledger, close_pages(ledger, resolved), NoticeKind.RESOLVE, text)
+
+
+def _name_item(service: str, item: Mapping[str, Any]) -> str:
+    where = f" ({item['environment']})" if item.get("environment") else ""
+    return f"{service}: {item.get('name') or item.get('url', 'check')}{where}"
 
 
 def _describe(incident: Incident) -> str:

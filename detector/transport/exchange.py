@@ -44,7 +44,8 @@ class Request:
 
     `before_send` runs when the connection exists and before the first byte is written; what it raises aborts the exchange with
     nothing sent and comes out of `send` unchanged. `repeatable` says that asking twice does no harm: a kept-alive connection that
-    the other side closed while the request was on its way is then replaced by another, within the same deadline.
+    the other side closed while the request was on its way is then replaced by another, within the same deadline. `keep_redirect`:
+    a 3xx is a reply like any other (still never followed), for a caller that asks what a URL answers.
     """
 
     method: str
@@ -55,11 +56,15 @@ class Request:
     max_bytes: int = MAX_BODY_BYTES
     before_send: BeforeSend | None = field(default=None, repr=False)
     repeatable: bool = False
+    keep_redirect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A complete answer of any status but 3xx. `headers` has lower-case names; of a repeated one the first."""
+    """A complete answer, of status 3xx only where the request keeps those.
+
+    `headers` has lower-case names; of a repeated one the first.
+    """
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
@@ -160,7 +165,7 @@ class Exchange:
             allow_redirects=False,
             trace_request_ctx=attempt,
         ) as response:
-            if response.status in _REDIRECT:
+            if response.status in _REDIRECT and not request.keep_redirect:
                 response.close()
                 detail = f"{target}: answered {response.status} (a redirect, never followed); set the URL it should be"
                 raise ExchangeError(Fault.REDIRECT, detail, sent=True)

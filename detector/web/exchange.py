@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 MAX_BODY_BYTES = 65536
 BODY_SECONDS = 5.0
+DRAINED_BYTES = 1024 * 1024  # a sender that is cut while it writes may never see why
 
 
 class Problem(Exception):  # noqa: N818 - an answer, by the name RFC 9457 gives it
@@ -44,21 +45,26 @@ async def read_body(
     max_bytes = MAX_BODY_BYTES if max_bytes is None else max_bytes
     seconds = BODY_SECONDS if seconds is None else seconds
     length = find_header(scope, b"content-length")
-    if length is not None and int(length) > max_bytes:  # h11 lets digits only through
+    if length is not None and int(length) > max(max_bytes, DRAINED_BYTES):  # h11 lets digits only through
         raise _too_large(max_bytes)
     body = bytearray()
+    size = 0
     try:
         async with asyncio.timeout(seconds):
             while True:
                 event = await receive()
                 if event["type"] != "http.request":
                     raise Problem(HTTPStatus.BAD_REQUEST, "the connection ended before the body did")
-                body += event.get("body", b"")
-                if len(body) > max_bytes:
+                size += len(event.get("body", b""))
+                if size <= max_bytes:
+                    body += event.get("body", b"")
+                elif size > DRAINED_BYTES or not event.get("more_body", False):
                     raise _too_large(max_bytes)
                 if not event.get("more_body", False):
                     return bytes(body)
     except TimeoutError:
+        if size > max_bytes:
+            raise _too_large(max_bytes) from None
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s", connection="close") from None
 
 

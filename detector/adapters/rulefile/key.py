@@ -21,6 +21,8 @@ class Kind(Enum):
     FLAG = "true or false"
     CONDITION = "a CEL condition"
     QUERY = "a PromQL query"
+    URL = "a URL such as https://shop.example/health"
+    STATUS = "an HTTP status such as 200"
     TIME = "a time such as 2026-11-23T08:00:00Z"
     PLAIN = "anything"
 
@@ -101,6 +103,16 @@ RESPONDERS = Section(
         Key("on_call_manager", Kind.TEXT, "The manager on call."),
     ),
 )
+VERIFICATION = Section(
+    "a verification",
+    (
+        Key("name", Kind.TEXT, "What is seen to be well, as the ticket lists it.", required=True),
+        Key("url", Kind.URL, "Asked with GET once the metrics have recovered; without it a human ticks the item."),
+        Key("expect", ListOf(Kind.STATUS, single=True, least=1), "The status, or statuses, that pass. Default 200."),
+        Key("contains", Kind.TEXT, "Text that the answer must hold."),
+        Key("environment", Choice(("staging", "production")), "Where it looks."),
+    ),
+)
 SERVICE = Section(
     "a service",
     (
@@ -116,7 +128,11 @@ SERVICE = Section(
         Key("eta", Kind.TEXT, "Usual time to repair, told while nobody has given a better one."),
         Key("responders", RESPONDERS, "People to gather at HIGH and CRITICAL."),
         Key("mitigations", MapOf(MITIGATION), "Ways to stop the bleeding, offered in this order; run only by a named human."),
-        Key("verify", ListOf(MapOf(Kind.PLAIN), single=True), "Probes that must pass before an incident counts as recovered."),
+        Key(
+            "verify",
+            ListOf(VERIFICATION, single=True),
+            "What must be well before an incident counts as recovered: probes, human items.",
+        ),
         Key("diagnosis", MapOf(Kind.PLAIN), "Queries and sources of the diagnosis, where they differ from the defaults."),
     ),
 )

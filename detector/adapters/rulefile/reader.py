@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_URL = re.compile(r"https?://[^\s/?#@]+([/?#]\S*)?")  # without user and password: rule files hold no secrets
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -184,12 +185,16 @@ class Reader:
                 return self._flag(node, name)
             case Kind.POSITIVE | Kind.SHARE:
                 return self._number(kind, node, name)
+            case Kind.STATUS:
+                return self._status(node, name)
             case _:
                 return self._words(kind, node, name)
 
     def _words(self, kind: Kind, node: Scalar, name: str) -> Any:  # noqa: ANN401  as `read`
         if kind is Kind.TEMPLATE:
             return self._template(node)
+        if kind is Kind.URL and not _URL.fullmatch(node.text):
+            return self._refuse(node, f"`{name}` is {quote(node.text)}; {kind.value} is needed")
         return self._time(node, name) if kind is Kind.TIME else node.text
 
     def _text(self, node: Node, name: str, wanted: str) -> str | _Absent:
@@ -234,6 +239,11 @@ class Reader:
         if not 0.0 < value < high:
             return self._refuse(node, f"`{name}` is {quote(node.text)}; {kind.value} is needed")
         return value
+
+    def _status(self, node: Scalar, name: str) -> Any:  # noqa: ANN401  as `read`
+        if re.fullmatch(r"[1-5][0-9][0-9]", node.text):
+            return int(node.text)
+        return self._refuse(node, f"`{name}` is {quote(node.text)}; {Kind.STATUS.value} is needed")
 
     def _time(self, node: Scalar, name: str) -> Any:  # noqa: ANN401  as `read`
         try:

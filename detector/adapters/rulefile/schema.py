@@ -24,6 +24,8 @@ _KINDS: dict[Kind, Schema] = {
     Kind.FLAG: {"type": "boolean"},
     Kind.CONDITION: {"type": ["string", "boolean"]},
     Kind.QUERY: {"type": ["string", "number"]},
+    Kind.URL: {"type": "string", "pattern": "^https?://[^\\s/]+"},
+    Kind.STATUS: {"type": "integer", "minimum": 100, "maximum": 599},
     Kind.TIME: {"type": "string"},
     Kind.PLAIN: {},
 }

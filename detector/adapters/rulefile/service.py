@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from detector.adapters.rulefile.reader import quote
@@ -12,6 +12,8 @@ from detector.domain.catalogue import DEFAULT_ROUTE, Mitigation, Responders, Ser
 from detector.domain.maintenance import MaintenanceWindow
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from detector.adapters.rulefile.reader import Fields, Reader
 
 _ROUTING_KEY = re.compile(r"[0-9a-zA-Z]{32}")
@@ -46,9 +48,23 @@ def build_service(reader: Reader, name: str, fields: Fields) -> Service:
             for key, found in fields.get("mitigations", {}).items()
             if found.get("summary") is not None and found.get("run") is not None
         ),
-        verify=fields.get("verify", ()),
+        verify=_build_verifications(reader, fields),
         diagnosis=fields.get("diagnosis", {}),
     )
+
+
+def _build_verifications(reader: Reader, fields: Fields) -> tuple[Mapping[str, Any], ...]:
+    """The items of `verify`; names tell them apart in the ticket, one for each environment."""
+    seen: set[tuple[str, str]] = set()
+    for item in fields.get("verify", ()):
+        for key in ("expect", "contains", "environment"):
+            if item.has(key) and not item.has("url"):
+                reader.fault(item.places[key], f"`{key}` belongs to a probe; give the `url` that is asked, or leave it out")
+        identity = (item.get("name", ""), item.get("environment", ""))
+        if identity in seen and identity[0]:
+            reader.fault(item.places["name"], f"{quote(identity[0])} stands twice in `verify`; give each item a name of its own")
+        seen.add(identity)
+    return tuple(dict(item.values) for item in fields.get("verify", ()) if item.get("name"))
 
 
 def build_maintenance(reader: Reader, fields: Fields) -> MaintenanceWindow:

@@ -1,0 +1,61 @@
+"""Everything that follows an incident from its opening to its close beside the path itself, wired in one place for the daemon.
+
+`readback` hears PagerDuty, `callout` names and summons people, `verifier` runs probes, `watch` compares signals after the end.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from detector.app.callout import Callout
+from detector.app.readback import Readback
+from detector.app.verifier import Verifier
+from detector.app.watch import SignalWatch
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from detector.app.cache import QueryCache
+    from detector.app.committer import Committer
+    from detector.app.roster import Roster
+    from detector.domain.ledger import Paging
+    from detector.ports.clock import Clock
+    from detector.ports.observer import Observer
+    from detector.ports.pagerduty import PagerDutyAccount
+    from detector.ports.probe import Probe
+    from detector.ports.source import SampleSource
+    from detector.ports.store import Store
+
+
+class Followup:
+    """`account` None: no PagerDuty API token. `ear` is where its webhooks go."""
+
+    def __init__(
+        self,
+        committer: Committer,
+        store: Store,
+        roster: Roster,
+        paging: Paging,
+        clock: Clock,
+        observer: Observer,
+        *,
+        source: SampleSource,
+        cache: QueryCache,
+        probe: Probe,
+        account: PagerDutyAccount | None = None,
+        requester: str = "",
+    ) -> None:
+        self.ear = Readback(committer, store, roster, paging, clock, observer, account)
+        self._callout = Callout(committer, roster, paging, clock, observer, account, requester=requester)
+        self._verifier = Verifier(committer, roster, paging, clock, observer, probe)
+        self._watch = SignalWatch(committer, store, roster, paging, clock, observer, source, cache)
+        self._asks = account is not None
+
+    def duties(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """Eternal tasks by name; guard each."""
+        duties: dict[str, Callable[[], Awaitable[None]]] = {
+            "callout": self._callout.run,
+            "verifier": self._verifier.run,
+            "signal watch": self._watch.run,
+        }
+        return duties | ({"pagerduty read back": self.ear.run} if self._asks else {})
