@@ -34,6 +34,7 @@ from detector.adapters.watch import RuleWatch
 from detector.adapters.wording import EMAIL, SLACK, STAKEHOLDERS, STATUSPAGE, TemplateFolder, WrongTemplateError
 from detector.app.ailment import Ailment, Complaint
 from detector.app.audience import Audience
+from detector.app.backlog import BacklogWatch
 from detector.app.baseline import BaselineKeeper
 from detector.app.cache import QueryCache
 from detector.app.committer import Committer
@@ -52,9 +53,9 @@ from detector.app.roster import Roster
 from detector.app.sentinel import Sentinel
 from detector.domain.incident import PAGERDUTY, Status
 from detector.domain.ticket import list_facts
+from detector.ports.channel import Eager
 from detector.ports.error import PermanentError, TemporaryError
 from detector.ports.rulefile import RuleFilesError
-from detector.ports.store import Backlog
 from detector.transport.exchange import Exchange
 from detector.web.access import LOCAL_HOSTS, Access
 from detector.web.metrics import Metrics
@@ -75,7 +76,6 @@ if TYPE_CHECKING:
 
 DONE, FAILURE, USAGE = 0, 1, 2
 STORE_RETRY_SECONDS = 2.0
-BACKLOG_EVERY_SECONDS = 5.0
 LAG_EVERY_SECONDS = 1.0
 SETTLE_SECONDS = 3.0
 DELIVERY_STOP_SECONDS = 8.0
@@ -143,7 +143,7 @@ class Daemon:
             Dispatcher(channel, store, observer, clock, fallback_after_seconds=settings.fallback_after, on_failing=fallback.take)
             for channel in self._channels
         ]
-        self._backlog: Mapping[str, Backlog] = {}
+        self._backlog = BacklogWatch(store, clock, observer, late_after_seconds=settings.fallback_after)
         self._account = account = make_account(settings)
         self._probe = HttpProbe(Exchange())
         self._followup = Followup(
@@ -228,13 +228,15 @@ class Daemon:
         self._spawn("orphans", self._reloader.run)
         self._spawn("silences", self._board.run)
         self._spawn("lag", self._poller.run_lag)
-        self._spawn("backlog", self._watch_backlog)
+        self._spawn("backlog", self._backlog.run)
         self._spawn("gauge", self._watch_lag)
         self._spawn("rule files", self._watch_files)
         for name, work in self._followup.duties().items():
             self._spawn(name, work)
         self._spawn("watchdog", self._feed_watchdog)
         for dispatcher, channel in zip(self._dispatchers, self._channels, strict=True):
+            if isinstance(channel, Eager):
+                channel.start()
             self._spawn(f"dispatcher {channel.name}", dispatcher.run)
         self._start_heartbeat()
         await self._tell_start(report.used_last_good, [str(finding) for finding in report.findings])
@@ -282,23 +284,9 @@ class Daemon:
         if url is None:
             return
         ping = HeartbeatPing(self._prober, url.get_secret_value())
-        checks = (self._pulse.sickness, self._find_blindness, self._find_paging_fault)
+        checks = (self._pulse.sickness, self._sentinel.find_fault, partial(self._backlog.find_fault, PAGERDUTY))
         every = self._settings.heartbeat_every
         self._spawn("heartbeat", Heartbeat(ping, checks, self._clock, self._observer, every_seconds=every).run)
-
-    def _find_blindness(self) -> str:
-        return "" if self._roster.answering() and not self._sentinel.blind else "no rule gets an answer"
-
-    def _find_paging_fault(self) -> str:
-        oldest = self._backlog.get(PAGERDUTY, Backlog()).oldest
-        late = oldest is not None and self._clock.now() - oldest > self._settings.fallback_after
-        return "PagerDuty does not take its notices" if late else ""
-
-    async def _watch_backlog(self) -> None:
-        while True:
-            self._backlog = await self._store.backlog()
-            self._observer.backlog_seen(self._backlog, self._clock.now())
-            await self._clock.sleep(BACKLOG_EVERY_SECONDS)
 
     async def _watch_lag(self) -> None:
         while True:

@@ -31,6 +31,10 @@ class Sentinel:
         """Whether the blind incident is open."""
         return self._state.active
 
+    def find_fault(self) -> str:
+        """Why we must be thought blind; "" while some rule has series."""
+        return "" if self._roster.answering() and not self.blind else "no rule gets an answer"
+
     def restore(self, incidents: Mapping[str, Incident]) -> None:
         """Go on being blind where the last process was."""
         incident = incidents.get(BLIND_ID)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from detector.ports.store import Delivery
 
@@ -35,3 +35,11 @@ class Channel(Protocol):
 
     async def close(self) -> None:
         """Release connections; idempotent."""
+
+
+@runtime_checkable
+class Eager(Protocol):
+    """A channel that has something to say before its first notice, such as that the daemon is there."""
+
+    def start(self) -> None:
+        """Begin; returns at once."""

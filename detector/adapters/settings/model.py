@@ -71,6 +71,13 @@ def _check_address(value: str) -> str:
     return value
 
 
+def _check_topic(value: str) -> str:
+    clean = value.strip("/")
+    if not clean or set(clean) & set("+#") or not clean.isprintable() or len(clean.encode()) > 1000:  # noqa: PLR2004 - MQTT allows 65535 bytes with the rest
+        raise ValueError("must be a topic such as detector or ops/detector, without + and #")
+    return value
+
+
 def _lower(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -183,7 +190,7 @@ class MqttSettings(_Part):
 
     host: str
     port: Port = 1883
-    topic_prefix: str = "detector"
+    topic_prefix: Annotated[str, AfterValidator(_check_topic)] = "detector"
     username: str | None = None
     password: SecretStr | None = None
 
@@ -234,6 +241,7 @@ class Settings(BaseSettings):
     log_format: Annotated[Literal["console", "json"], BeforeValidator(_lower)] = "console"
     log_level: Level = "info"
     external_url: Url | None = None
+    templates: Path | None = None
     pagerduty: PagerDutySettings = Field(default_factory=PagerDutySettings)
     slack: SlackSettings | None = None
     email: EmailSettings | None = None

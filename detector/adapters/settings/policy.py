@@ -1,4 +1,7 @@
-"""From settings to what decisions need: when to page, who else hears, and by which road a notice goes that does not arrive."""
+"""From settings to what decisions need: when to page, who else hears, and by which road a notice goes that does not arrive.
+
+And to what connections need: the credentials of the settings, taken out of their wrapping.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from detector.domain.catalogue import DEFAULT_ROUTE
 from detector.domain.incident import PAGERDUTY
 from detector.domain.ledger import Paging
 from detector.domain.severity import Severity
+from detector.transport.exchange import ExchangeOption
 
 if TYPE_CHECKING:
     from detector.adapters.settings.model import Settings
@@ -40,3 +44,23 @@ def list_fallbacks(settings: Settings) -> list[tuple[str, str]]:
     """Where a notice goes that does not arrive; mail goes to the people on call only."""
     routes = {EMAIL: ON_CALL, PAGERDUTY: DEFAULT_ROUTE}
     return [(name, routes.get(name, "")) for name in settings.fallback_channels]
+
+
+def make_exchange_option(settings: Settings) -> ExchangeOption:
+    """How Prometheus is reached: with the credentials that the settings give."""
+    given = settings.prometheus
+    basic = None
+    if given.username is not None:
+        basic = (given.username, given.password.get_secret_value() if given.password else "")
+    return ExchangeOption(
+        headers={name: value.get_secret_value() for name, value in given.headers.items()},
+        basic_auth=basic,
+        bearer_token=given.bearer_token.get_secret_value() if given.bearer_token else None,
+        ca_file=given.ca_file,
+    )
+
+
+def list_webhook_secrets(settings: Settings) -> tuple[str, ...]:
+    """What PagerDuty's webhooks are signed with."""
+    secret = settings.pagerduty.webhook_secret
+    return () if secret is None else (secret.get_secret_value().strip(),)
