@@ -20,7 +20,7 @@ from detector.ports.error import OutsideError
 from detector.ports.query import Action
 from detector.ports.store import IncidentFilter
 from detector.web.exchange import describe_problem
-from detector.web.link import link_next
+from detector.web.link import MAX_LIMIT, Limit, link_next
 from detector.web.silence import add_silences
 
 if TYPE_CHECKING:
@@ -30,10 +30,8 @@ if TYPE_CHECKING:
     from detector.ports.query import Desk
     from detector.ports.query import Query as QueryPort
 
-MAX_LIMIT = 1000
 StatusWord = Literal["open", "acknowledged", "resolved", "closed"]
 SeverityWord = Literal["low", "medium", "high", "critical"]
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
 
 class SignalModel(BaseModel):
@@ -162,7 +160,7 @@ def make_api(query: QueryPort, desk: Desk, version: str) -> FastAPI:
     _add_incidents(api, query)
     _add_actions(api, query, desk)
     _add_state(api, query)
-    add_silences(api, query, desk, MAX_LIMIT)
+    add_silences(api, query, desk)
     return api
 
 

@@ -1,12 +1,17 @@
-"""The next page of a list, as the Link header of RFC 8288 names it."""
+"""Lists by page: how long a page may be, and the next one as the Link header of RFC 8288 names it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
+
+from fastapi import Query
 
 if TYPE_CHECKING:
     from fastapi import Request
+
+MAX_LIMIT = 1000
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
 
 
 def link_next(request: Request, cursor: str | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from detector.domain.mute import MuteKind
 from detector.domain.silence import MuteRequest, MuteStatus, SilenceError, UnknownMuteError
 from detector.web.exchange import describe_problem
-from detector.web.link import link_next
+from detector.web.link import Limit, link_next
 
 if TYPE_CHECKING:
     from detector.ports.query import Desk, MuteReport
@@ -67,9 +67,9 @@ class Expiry(BaseModel):
     by: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-def add_silences(api: FastAPI, query: QueryPort, desk: Desk, most: int) -> None:
-    """Add the routes; a page of the list has at most `most`."""
-    _add_list(api, query, most)
+def add_silences(api: FastAPI, query: QueryPort, desk: Desk) -> None:
+    """Add the routes."""
+    _add_list(api, query)
 
     @api.post("/api/v1/silences", response_model=SilenceModel, status_code=HTTPStatus.CREATED)
     async def add(wish: Wish) -> JSONResponse:
@@ -96,12 +96,12 @@ def add_silences(api: FastAPI, query: QueryPort, desk: Desk, most: int) -> None:
         return _problem(HTTPStatus.NOT_FOUND, str(error))
 
 
-def _add_list(api: FastAPI, query: QueryPort, most: int) -> None:
+def _add_list(api: FastAPI, query: QueryPort) -> None:
     @api.get("/api/v1/silences", response_model=list[SilenceModel])
     async def list_silences(
         request: Request,
         status: Annotated[list[StatusWord], Query()] = ["active", "pending"],  # noqa: B006 - FastAPI copies it
-        limit: Annotated[int, Query(ge=1, le=most)] = 100,
+        limit: Limit = 100,
         cursor: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
     ) -> JSONResponse:
         found = await query.list_mutes({MuteStatus(word) for word in status}, cursor + limit + 1)
