@@ -20,7 +20,7 @@ class Audience:
     def __init__(self, *observers: Observer) -> None:
         self._observers = observers
 
-    def rules_loaded(self, rules: Sequence[Rule], at: float) -> None:
+    def rules_loaded(self, rules: Sequence[Rule], at: float | None) -> None:
         """Tell each."""
         for observer in self._observers:
             observer.rules_loaded(rules, at)

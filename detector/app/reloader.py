@@ -72,9 +72,9 @@ class Reloader:
                 load = await asyncio.to_thread(self._files.load)
             except RuleFilesError as fault:
                 self._observer.rules_refused([str(finding) for finding in fault.findings])
-                self._adopt(await self._load_last_good(fault), loaded=False)
+                self._adopt(await self._load_last_good(fault), None)
                 return StartReport(fault.findings, used_last_good=True, notes=self._roster.rule_set.notes)
-            self._adopt(load, loaded=True)
+            self._adopt(load, self._clock.now())
             await self._save(load)
             return StartReport(notes=load.rules.notes)
 
@@ -86,7 +86,7 @@ class Reloader:
             except RuleFilesError as fault:
                 self._observer.rules_refused([str(finding) for finding in fault.findings])
                 return fault.findings
-            self._adopt(load, loaded=True)
+            self._adopt(load, self._clock.now())
             await self._save(load)
             return ()
 
@@ -122,12 +122,13 @@ class Reloader:
             self._observer.trouble("last good rules", describe_fault(outdated))
             raise fault from outdated
 
-    def _adopt(self, load: Load, *, loaded: bool) -> None:
+    def _adopt(self, load: Load, at: float | None) -> None:
         self._roster.adopt(load.rules, self._clock.monotonic())
         for tell in self._on_rules:
             tell(load.rules.rules)
-        if loaded:
-            self._observer.rules_loaded(load.rules.rules, self._clock.now())
+        self._observer.rules_loaded(load.rules.rules, at)
+        for rule in load.rules.rules:  # what was restored is counted before the first evaluation, which may be long in coming
+            self._observer.alerts_counted(rule.name, self._roster.counts(rule.name))
 
     async def _save(self, load: Load) -> None:
         if load.rules.digest == self._saved:

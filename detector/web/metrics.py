@@ -71,7 +71,7 @@ class Metrics:
         """Text in the Prometheus exposition format, to be served as CONTENT_TYPE."""
         return generate_latest(self.registry)
 
-    def rules_loaded(self, rules: Sequence[Rule], at: float) -> None:
+    def rules_loaded(self, rules: Sequence[Rule], at: float | None) -> None:
         """Give every rule its series, and take away those of rules that are gone."""
         names = frozenset(rule.name for rule in rules)
         for name in self._rules - names:
@@ -79,8 +79,9 @@ class Metrics:
         for name in names - self._rules:
             self._add_rule(name)
         self._rules = names
-        self._reloaded.set(1)
-        self._reload_time.set(at)
+        if at is not None:
+            self._reloaded.set(1)
+            self._reload_time.set(at)
 
     def rules_refused(self, findings: Sequence[str]) -> None:
         """The last reload failed."""

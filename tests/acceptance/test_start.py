@@ -119,6 +119,7 @@ async def test_start_with_findings_runs_the_last_good_set(enter_booth: EnterBoot
     for _ in range(2):
         await daemon.start()
         assert await daemon.metric("detector_config_last_reload_successful") == 0
+        await daemon.wait_metric("detector_evaluations_total", 1, rule="errors")
         await booth.wait_open(1)
         await daemon.stop()
     assert daemon.lines("last good set runs")

@@ -26,7 +26,7 @@ class RecordingObserver:
         """How many attempts ended how."""
         return Counter(outcome for _, outcome, _, _ in self.ended)
 
-    def rules_loaded(self, rules: Sequence[Rule], at: float) -> None:
+    def rules_loaded(self, rules: Sequence[Rule], at: float | None) -> None:
         """Ignored."""
 
     def rules_refused(self, findings: Sequence[str]) -> None:

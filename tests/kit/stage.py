@@ -196,10 +196,10 @@ class Ear:
         """Remember."""
         self.counts[rule] = counts
 
-    def rules_loaded(self, rules: Sequence[Rule], at: float) -> None:
-        """Remember."""
-        del at
-        self.loaded.append(rules)
+    def rules_loaded(self, rules: Sequence[Rule], at: float | None) -> None:
+        """Remember what came from the files."""
+        if at is not None:
+            self.loaded.append(rules)
 
     def rules_refused(self, findings: Sequence[str]) -> None:
         """Remember."""

@@ -35,10 +35,9 @@ class LogObserver:
         self._log = get_logger("detector")
         self._told: dict[tuple[str, str], tuple[str, float]] = {}
 
-    def rules_loaded(self, rules: Sequence[Rule], at: float) -> None:
+    def rules_loaded(self, rules: Sequence[Rule], at: float | None) -> None:
         """One line a load."""
-        del at
-        self._log.info("rules loaded", rules=len(rules))
+        self._log.info("last good rules loaded" if at is None else "rules loaded", rules=len(rules))
 
     def rules_refused(self, findings: Sequence[str]) -> None:
         """One line a finding."""
