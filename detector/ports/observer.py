@@ -15,7 +15,7 @@ class Observer(Protocol):
     """All methods return at once and never raise. Names mirror the metrics they feed (design: own metrics)."""
 
     def rules_loaded(self, rules: Sequence[Rule], at: float | None) -> None:
-        """A good set runs from now on; every series of it exists at zero. `at` None: the last good one, for the files were refused."""
+        """A good set runs from now on; every series of it exists at zero. `at` None: the last good one, the files being bad."""
 
     def rules_refused(self, findings: Sequence[str]) -> None:
         """A load had findings; the old set goes on."""
