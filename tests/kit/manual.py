@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from detector.adapters.pagerduty.event import choose_action
 from detector.adapters.rulefile import key
 from detector.adapters.rulefile.key import Choice, Either, Kind, ListOf, MapOf, Section
+from detector.cli.command import COMMANDS
 from detector.domain import audience
 from detector.domain.incident import NoticeKind
 from detector.web.metrics import Metrics
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from detector.adapters.rulefile.key import Shape
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCS = ROOT / "docs"
+PAGES = (*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted((ROOT / "docs").glob("*.md")))
 _BLOCK = re.compile(r"<!-- made: ([^>]+?) -->\n(.*?)<!-- /made -->", re.DOTALL)
 _DESTINATIONS = (
     ("slack", audience.SLACK, ""),
@@ -85,7 +86,7 @@ def make_block(name: str) -> str:
         section = list_sections()[name.removeprefix("keys of ")]
         rows = [(f"`{known.name}`{' (required)' if known.required else ''}", _say(known.shape), known.about) for known in section.keys]
         return _table(("key", "value", "meaning"), rows)
-    return {"metrics": _make_metrics, "notices": _make_notices}[name]()
+    return {"metrics": _make_metrics, "notices": _make_notices, "commands": _make_commands}[name]()
 
 
 def rewrite(text: str) -> str:
@@ -107,6 +108,10 @@ def list_metrics() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
 def _make_metrics() -> str:
     rows = [(f"`{name}`", kind, ", ".join(f"`{label}`" for label in labels), about) for name, kind, labels, about in list_metrics()]
     return _table(("metric", "type", "labels", "what"), rows)
+
+
+def _make_commands() -> str:
+    return _table(("command", "what"), [(f"`detector {name}`", about) for name, about in COMMANDS.items()])
 
 
 def _make_notices() -> str:
@@ -143,10 +148,15 @@ def _say(shape: Shape) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|").replace("\\\\|", "\\|") for cell in row] for row in rows)]
+    lines = [head, ["---"] * len(head), *([_fit(cell) for cell in row] for row in rows)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
+def _fit(cell: str) -> str:
+    """A cell without bars that end it, and with `<signal>` where a page would take it for a tag."""
+    return re.sub(r"(?<![`\w])(<\w+>\w*)", r"`\1`", re.sub(r"(?<!\\)\|", r"\|", cell))
+
+
 if __name__ == "__main__":
-    for page in sorted(DOCS.glob("*.md")):
+    for page in PAGES:
         page.write_text(rewrite(page.read_text()))
