@@ -219,6 +219,20 @@ async def test_planned_work_on_many_services_makes_no_storm() -> None:
         assert len(stage.store.disk.incidents) == 30
 
 
+async def test_a_muted_service_is_no_part_of_a_storm() -> None:
+    """While others storm, it keeps out of their incident and pages for itself when its silence ends."""
+    async with _enter() as stage:
+        await stage.board.add(WISH)
+        await _show(stage, series(**{f"s{number}": 0.02 for number in range(30)}))
+        await _show(stage, series(shop=0.02, **{f"s{number}": 0.02 for number in range(30)}), 30)
+        incidents = {incident.service: incident for incident in stage.store.disk.incidents.values()}
+        assert incidents["s29"].folded
+        assert not incidents["shop"].folded
+        sent = len(stage.kinds)
+        await stage.clock.run(300)
+        assert [notice.incident for notice in stage.store.notices.values()][sent:] == [incidents["shop"].id]
+
+
 async def test_a_store_that_fails_loses_no_silence_and_prolongs_none() -> None:
     """While pages go out from memory the silence goes on withholding, and ends at its end; a new one is refused."""
     async with _enter() as stage:
