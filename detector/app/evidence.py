@@ -44,9 +44,7 @@ async def gather_courses(
         )
     )
     outcomes = dict(zip(queries, answers, strict=True))
-    return tuple(
-        course for rule, signal, texts in plan for course in read_courses(rule, signal, [outcomes[text] for text in texts], wanted)
-    )
+    return tuple(course for rule, signal, texts in plan for course in read_courses(rule, signal, texts, outcomes, wanted))
 
 
 def plan_signals(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Signal, tuple[str, ...]]]:
@@ -66,10 +64,13 @@ def plan_signals(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Signal, tuple[st
                 yield rule, signal, texts
 
 
-def read_courses(rule: Rule, signal: Signal, outcomes: Sequence[MatrixOutcome], wanted: frozenset[str]) -> Iterator[Course]:
+def read_courses(
+    rule: Rule, signal: Signal, texts: Sequence[str], outcomes: Mapping[str, MatrixOutcome], wanted: frozenset[str]
+) -> Iterator[Course]:
     """The courses of one signal, of wanted services only."""
     tables: list[Matrix] = []
-    for outcome in outcomes:
+    for text in texts:
+        outcome = outcomes[text]
         if isinstance(outcome, QueryFailed):
             return
         tables.append(outcome)
@@ -82,16 +83,16 @@ def read_courses(rule: Rule, signal: Signal, outcomes: Sequence[MatrixOutcome], 
             case Instant():
                 yield Course(service, signal.name, _lay_out(trace))
             case Ratio():
-                yield _divide(service, signal.name, parts[0].get(labels, Trace()), trace)
+                yield _divide(service, signal.name, parts[0].get(labels, Trace()), trace, texts[-1], labels)
             case _:
                 assert_never(signal)
 
 
-def _divide(service: str, name: str, numerator: Trace, denominator: Trace) -> Course:
+def _divide(service: str, name: str, numerator: Trace, denominator: Trace, query: str, labels: Labels) -> Course:
     """A missing numerator beside a present denominator is 0, as everywhere."""
     totals = _lay_out(denominator)
     shares = tuple(numerator.values.get(step, 0.0) / total if total else None for step, total in enumerate(totals))
-    return Course(service, name, shares, totals)
+    return Course(service, name, shares, totals, query, labels)
 
 
 def _index(table: Matrix, rule: Rule) -> Mapping[Labels, Trace]:

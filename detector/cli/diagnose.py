@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from detector.domain.check import Diagnosis
     from detector.domain.rule import RuleSet
 
+LIVE_SECONDS = 300.0
 _MARKS = {"ok": "✅", "bad": "🔴", "unknown": "❔"}
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -35,10 +36,11 @@ def diagnose(
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - typer's options
 ) -> None:
     """Diagnose a service."""
-    moment = read_moment(at) if at else time.time()
+    now = time.time()
+    moment = read_moment(at) if at else now
     settings = read_settings()
     rules = _load_rules(settings)
-    found = asyncio.run(_diagnose(settings, rules, service, moment))
+    found = asyncio.run(_diagnose(settings, rules, service, moment, live=abs(now - moment) < LIVE_SECONDS))
     if as_json:
         print(json.dumps(lay_out(found), indent=2, ensure_ascii=False))
     else:
@@ -90,16 +92,16 @@ def _load_rules(settings: Settings) -> RuleSet:
         ) from None
 
 
-async def _diagnose(settings: Settings, rules: RuleSet, service: str, at: float) -> Diagnosis:
+async def _diagnose(settings: Settings, rules: RuleSet, service: str, at: float, *, live: bool) -> Diagnosis:
     from detector.adapters.prometheus import PrometheusSource
-    from detector.app.diagnosis import diagnose
-    from detector.daemon import make_prometheus_exchange
+    from detector.adapters.settings.policy import make_exchange_option
+    from detector.adapters.surroundings import OutsideWorld
+    from detector.app.diagnosis import Diagnostician
+    from detector.transport.exchange import Exchange
 
-    exchange = make_prometheus_exchange(settings)
-    try:
-        return await diagnose(PrometheusSource(exchange, settings.prometheus_url), rules, service, at)
-    finally:
-        await exchange.close()
+    async with Exchange(make_exchange_option(settings)) as prometheus, Exchange() as outside:
+        source = PrometheusSource(prometheus, settings.prometheus_url)
+        return await Diagnostician(source, OutsideWorld(outside)).diagnose(rules, service, at, live=live)
 
 
 def _show(found: Diagnosis) -> None:

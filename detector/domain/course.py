@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
+from detector.domain.label import NO_LABELS, Labels
+
 STEP_SECONDS = 60.0
 HISTORY_STEPS = 120  # how far back a signal is asked for
 RECENT_STEPS = 25  # a change is looked for this far back; what lies before tells the noise
@@ -30,13 +32,16 @@ _ONE_EVENT = 0.5
 class Course:
     """One series of one signal of a service, oldest first, one value a step; None where there is none.
 
-    `traffic`: what a ratio was divided by, at the same steps; None for a signal that is no ratio.
+    `traffic`: what a ratio was divided by, at the same steps; None for a signal that is no ratio. `query` asks for that, and
+    `labels` finds the series in its answer.
     """
 
     service: str
     signal: str
     values: tuple[float | None, ...]
     traffic: tuple[float | None, ...] | None = None
+    query: str = ""
+    labels: Labels = NO_LABELS
 
     def measure_noise(self) -> float | None:
         """One unit of change: the robust spread of the history, and no less than a step that could matter; None without history.

@@ -1,0 +1,233 @@
+"""The checks one by one: each asks its sources and says what that means. None knows of time limits; `diagnosis` has them.
+
+Before it: `diagnosis`, with what is to be asked. After it: `domain.measurement` judges the numbers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from statistics import median
+from typing import TYPE_CHECKING
+
+from detector.domain.check import Check, Result, Verdict
+from detector.domain.course import Course
+from detector.domain.inquiry import Inquiry
+from detector.domain.measurement import Evidence, conclude, fill, judge
+from detector.domain.quantity import format_number, format_percent, format_signal, format_span
+from detector.domain.traffic import judge_traffic, read_history
+from detector.ports.diagnosis import DeployLog, Surroundings
+from detector.ports.error import OutsideError
+from detector.ports.source import PastSource
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from detector.ports.diagnosis import Condition
+
+WINDOW = "5m"
+QUERY_SECONDS = 8.0
+DEPLOY_SECONDS = 3600.0
+ERRORS = 20
+LINE_CHARACTERS = 300
+LOCK_WORDS = ("deadlock", "lock wait timeout", "could not obtain lock", "lock timeout", "database is locked", "pool exhausted")
+_P_NAMES = ("p99", "p95", "p90", "latency")
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What a diagnosis is about, and whom it may ask. `courses`: what the rules' signals said, asked once for all checks.
+
+    `live`: the moment is now. Status pages, probes and the end of a log file tell of now only.
+    """
+
+    inquiry: Inquiry
+    at: float
+    source: PastSource
+    surroundings: Surroundings
+    courses: asyncio.Future[tuple[Course, ...]]
+    deploys: DeployLog | None = None
+    live: bool = True
+
+    async def own_courses(self) -> list[Course]:
+        """Those of the service itself."""
+        return [course for course in await asyncio.shield(self.courses) if course.service == self.inquiry.service]
+
+
+async def measure(case: Case, check: Check) -> list[Evidence]:
+    """Ask every measurement of a check, all at once."""
+    wanted = case.inquiry.measurements.get(check, ())
+    queries = [fill(item.query, case.inquiry.service, WINDOW) for item in wanted]
+    answers = await asyncio.gather(*(case.source.query(query, case.at, deadline_seconds=QUERY_SECONDS) for query in queries))
+    return [judge(item, answer, case.at) for item, answer in zip(wanted, answers, strict=True)]
+
+
+async def check_deploys(case: Case) -> Result:
+    """A deploy in the hour before: as told, or as Prometheus shows it."""
+    told: list[Evidence] = []
+    link = ""
+    if case.deploys is not None:
+        found = await case.deploys.list_deploys(case.inquiry.service, case.at - DEPLOY_SECONDS, case.at, 5)
+        for deploy in found:
+            who = f" by {deploy.by}" if deploy.by else ""
+            text = f"{deploy.version} deployed {format_span(case.at - deploy.at)} before{who}"
+            told.append(Evidence("deploys", Verdict.BAD, text, excess=2.0 - (case.at - deploy.at) / DEPLOY_SECONDS))
+        link = next((deploy.url for deploy in found if deploy.url), "")
+        if not found and await case.deploys.list_deploys(case.inquiry.service, 0.0, case.at, 1):
+            told.append(Evidence("deploys", Verdict.OK, f"no deploy told in the last {format_span(DEPLOY_SECONDS)}"))
+    return conclude(Check.DEPLOY, [*told, *await measure(case, Check.DEPLOY)], link)
+
+
+async def check_traffic(case: Case) -> Result:
+    """Requests now against the same hour of yesterday and a week ago, else against the last two hours."""
+    if case.inquiry.measurements.get(Check.TRAFFIC):
+        return conclude(Check.TRAFFIC, await measure(case, Check.TRAFFIC))
+    courses = [course for course in await case.own_courses() if course.traffic is not None and course.query]
+    if not courses:
+        return Result(Check.TRAFFIC, Verdict.UNKNOWN, "no such metric (no rule counts the requests of this service)")
+    course = courses[0]
+    days = [
+        await case.source.query_matrix(course.query, at, count, step, deadline_seconds=QUERY_SECONDS)
+        for at, count, step in read_history(case.at)
+    ]
+    return judge_traffic(course, days, case.inquiry.traffic_above)
+
+
+async def check_database(case: Case) -> Result:
+    """What the exporters of databases say, and whether a connection can be made."""
+    address = case.inquiry.connect if case.live else ""
+    connection = [_look(address, case.surroundings.connect(address))] if address else []
+    found, looked = await asyncio.gather(measure(case, Check.DATABASE), asyncio.gather(*connection))
+    return conclude(Check.DATABASE, [*looked, *found])
+
+
+async def check_third_parties(case: Case) -> Result:
+    """Status pages and plain probes of those the service needs."""
+    named = case.inquiry.statuspages or case.inquiry.probes
+    if named and not case.live and not case.inquiry.measurements.get(Check.THIRD_PARTIES):
+        return Result(Check.THIRD_PARTIES, Verdict.UNKNOWN, f"{', '.join(named)}: status pages and probes tell of now only")
+    pages = [_look(name, case.surroundings.read_statuspage(url)) for name, url in case.inquiry.statuspages.items()]
+    probes = [_look(name, case.surroundings.probe(url)) for name, url in case.inquiry.probes.items()]
+    found, looked = await asyncio.gather(measure(case, Check.THIRD_PARTIES), asyncio.gather(*pages, *probes))
+    if not found and not looked:
+        return Result(Check.THIRD_PARTIES, Verdict.UNKNOWN, "none is named; add diagnosis: third_parties: to the catalogue")
+    return conclude(Check.THIRD_PARTIES, [*looked, *found])
+
+
+async def check_configuration(case: Case) -> Result:
+    """Reloads, changed hashes, and names that must be set."""
+    found = await measure(case, Check.CONFIGURATION)
+    if case.inquiry.environment:
+        found.append(await _check_environment(case))
+    return conclude(Check.CONFIGURATION, found)
+
+
+async def check_resources(case: Case) -> Result:
+    """CPU, memory, disk, descriptors, throttling, OOM."""
+    return conclude(Check.RESOURCES, await measure(case, Check.RESOURCES))
+
+
+async def check_concurrency(case: Case) -> Result:
+    """Locks, deadlocks, full pools, as metrics and as log lines."""
+    found = await measure(case, Check.CONCURRENCY)
+    if case.inquiry.logs is not None and (case.live or case.inquiry.logs.loki):
+        found.append(await _search_locks(case))
+    return conclude(Check.CONCURRENCY, found)
+
+
+async def check_error_rate(case: Case) -> Result:
+    """The share of failed requests now, and as it was."""
+    if case.inquiry.measurements.get(Check.ERROR_RATE):
+        return conclude(Check.ERROR_RATE, await measure(case, Check.ERROR_RATE))
+    ratios = [course for course in await case.own_courses() if course.traffic is not None]
+    shown = [(course, course.values[-1]) for course in ratios if course.values and course.values[-1] is not None]
+    if not shown:
+        return Result(
+            Check.ERROR_RATE, Verdict.UNKNOWN, "no such metric (no rule has a ratio for this service, or it has no traffic)"
+        )
+    course, value = max(((course, value or 0.0) for course, value in shown), key=lambda pair: pair[1])
+    usual = median([known for known in course.values[:-1] if known is not None] or [value])
+    bad = value > max(case.inquiry.error_rate_above, 2.0 * usual)
+    message = f"{format_percent(value)}, median of the last two hours {format_percent(usual)}"
+    return Result(Check.ERROR_RATE, Verdict.BAD if bad else Verdict.OK, message, case.inquiry.link)
+
+
+async def check_p99(case: Case) -> Result:
+    """p99 of the service's histogram; without one, the slowest latency that a rule knows, against its usual."""
+    found = await measure(case, Check.P99)
+    if any(item.verdict is not Verdict.UNKNOWN or item.failed for item in found):
+        return conclude(Check.P99, found, case.inquiry.link)
+    known = {course.signal: course for course in await case.own_courses() if course.values and course.values[-1] is not None}
+    course = next((known[name] for name in _P_NAMES if name in known), None)
+    if course is None:
+        return conclude(Check.P99, found)
+    value = course.values[-1] or 0.0
+    usual = median([past for past in course.values[:-1] if past is not None] or [value])
+    noise = course.measure_noise()
+    bad = noise is not None and value - usual > 3.0 * noise
+    name = course.signal
+    times = f", {format_number(round(value / usual, 2))} times that" if usual > 0 else ""
+    message = f"no p99; {name} {format_signal(name, value)}, median of the last two hours {format_signal(name, usual)}{times}"
+    return Result(Check.P99, Verdict.BAD if bad else Verdict.OK, message, case.inquiry.link)
+
+
+async def check_errors(case: Case) -> Result:
+    """The last 20 error lines of the quarter of an hour before; any at all is bad."""
+    if case.inquiry.logs is None:
+        return Result(Check.ERRORS, Verdict.UNKNOWN, "no log is named; add diagnosis: recent_errors: {loki: ...} or {file: ...}")
+    if case.inquiry.logs.file and not case.live:
+        return Result(Check.ERRORS, Verdict.UNKNOWN, f"the end of {case.inquiry.logs.file} tells of now only")
+    lines = await case.surroundings.read_errors(case.inquiry.logs, case.at, ERRORS)
+    if not lines:
+        return Result(Check.ERRORS, Verdict.OK, "no error lines")
+    shown = " | ".join(" ".join(line.split())[:LINE_CHARACTERS] for line in reversed(lines))
+    return Result(Check.ERRORS, Verdict.BAD, f"{len(lines)}, newest first: {shown}")
+
+
+async def _look(name: str, looking: Awaitable[Condition]) -> Evidence:
+    """One look outside as evidence; a look that fails is bad: what we cannot reach, the service cannot either."""
+    try:
+        found = await looking
+    except OutsideError as fault:
+        return Evidence(name, Verdict.UNKNOWN, failed=str(fault))
+    return Evidence(name, Verdict.OK if found.good else Verdict.BAD, f"{name}: {found.message}", excess=0.0 if found.good else 1.0)
+
+
+async def _check_environment(case: Case) -> Evidence:
+    name = "environment"
+    try:
+        values = await case.surroundings.read_environment(case.inquiry.environment_file)
+    except OutsideError as fault:
+        return Evidence(name, Verdict.UNKNOWN, failed=str(fault))
+    missing = [wanted for wanted in case.inquiry.environment if not values.get(wanted)]
+    if missing:
+        return Evidence(name, Verdict.BAD, f"not set: {', '.join(missing)}", excess=1.0)
+    return Evidence(name, Verdict.OK, f"all {len(case.inquiry.environment)} required names are set")
+
+
+async def _search_locks(case: Case) -> Evidence:
+    name = "log lines about locks"
+    if case.inquiry.logs is None:
+        return Evidence(name, Verdict.UNKNOWN)
+    try:
+        lines: Sequence[str] = await case.surroundings.read_errors(case.inquiry.logs, case.at, ERRORS)
+    except OutsideError as fault:
+        return Evidence(name, Verdict.UNKNOWN, failed=str(fault))
+    hits = [line for line in lines if any(word in line.lower() for word in LOCK_WORDS)]
+    if not hits:
+        return Evidence(name, Verdict.OK, "no log line about locks")
+    return Evidence(name, Verdict.BAD, f"{len(hits)} log lines about locks, e.g. {' '.join(hits[-1].split())[:120]}", excess=1.0)
+
+
+CHECKS: Mapping[Check, Callable[[Case], Awaitable[Result]]] = {
+    Check.DEPLOY: check_deploys,
+    Check.TRAFFIC: check_traffic,
+    Check.DATABASE: check_database,
+    Check.THIRD_PARTIES: check_third_parties,
+    Check.CONFIGURATION: check_configuration,
+    Check.RESOURCES: check_resources,
+    Check.CONCURRENCY: check_concurrency,
+    Check.ERROR_RATE: check_error_rate,
+    Check.P99: check_p99,
+    Check.ERRORS: check_errors,
+}
