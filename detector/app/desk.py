@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, assert_never
 
+from detector.app.shelf import submit_on
 from detector.domain import response
 from detector.domain.silence import list_muted
 from detector.ports.query import Action, MuteReport
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from detector.ports.clock import Clock
     from detector.ports.query import LiveAlert, RuleReport
     from detector.ports.rulefile import Finding
-    from detector.ports.store import IncidentFilter, IncidentPage, Store
+    from detector.ports.store import Decide, IncidentFilter, IncidentPage, Store
 
 TICK_LIMIT_SECONDS = 15.0
 
@@ -97,14 +98,18 @@ class WritingDesk:
 
     async def respond(self, incident: str, action: Action, by: str, text: str) -> Incident:
         """Do it and give the incident as it is now."""
-        now = self._clock.now()
-        decide = self._choose(incident, action, by, text, now)
-        decision = await self._committer.submit_action(decide)
-        found = next((changed for changed in decision.incidents if changed.id == incident), None)
-        found = found or self._committer.book.incidents.get(incident) or await self._store.find_incident(incident)
-        if found is None:
-            raise response.ResponseError(f"no incident {incident}; `detector incidents list` shows them")
-        return found
+        return await self._submit(incident, self._choose(incident, action, by, text, self._clock.now()))
+
+    async def update(self, incident: str, by: str, *, message: str = "", eta: str = "", state: str = "") -> Incident:
+        """Tell everybody who was told."""
+        catalogue, paging, now = self._roster.catalogue, self._paging, self._clock.now()
+        words = {"message": message, "eta": eta, "state": state}
+        return await self._submit(incident, lambda book: response.update(book, catalogue, paging, incident, by, now, **words))
+
+    async def tick(self, incident: str, by: str, item: str) -> Incident:
+        """Say that a human has seen one item of the verification."""
+        catalogue, paging, now = self._roster.catalogue, self._paging, self._clock.now()
+        return await self._submit(incident, lambda book: response.tick(book, catalogue, paging, incident, by, item, now))
 
     async def reload(self) -> Sequence[Finding]:
         """Load the rule files; no findings: they run from now on."""
@@ -117,6 +122,15 @@ class WritingDesk:
     async def expire_mute(self, mute: str, by: str) -> KeptMute:
         """End one early."""
         return await self._board.expire(mute, by)
+
+    async def _submit(self, incident: str, decide: Decide) -> Incident:
+        """Commit it, on a closed incident too; the incident as it is now."""
+        decision = await submit_on(self._committer, self._store, incident, decide)
+        found = next((changed for changed in decision.incidents if changed.id == incident), None)
+        found = found or self._committer.book.incidents.get(incident) or await self._store.find_incident(incident)
+        if found is None:
+            raise response.ResponseError(f"no incident {incident}; `detector incidents list` shows them")
+        return found
 
     def _choose(self, incident: str, action: Action, by: str, text: str, now: float) -> Callable[[Book], Decision]:
         catalogue, paging = self._roster.catalogue, self._paging

@@ -18,6 +18,7 @@ app = typer.Typer(
     add_completion=False, rich_markup_mode=None, help="List incidents and respond to them.", invoke_without_command=True
 )
 
+STATES = ("investigating", "identified", "monitoring", "resolved")
 Id = Annotated[str, typer.Argument(metavar="ID", help="The incident's id, as `list` prints it.")]
 By = Annotated[str, typer.Option("--by", envvar="USER", metavar="NAME", help="Who does it; default $USER.")]
 Text = Annotated[str, typer.Option("--text", help="Words for the timeline.")]
@@ -85,10 +86,39 @@ def cause(incident: Id, text: Annotated[str, typer.Argument(metavar="TEXT")], by
     _act(incident, "cause", by, text, "root cause set on")
 
 
+@app.command(help="Tell everybody who was told: what is new, when it should be over, where the work stands.")
+def update(
+    incident: Id,
+    message: Annotated[str, typer.Option("--message", "-m", help="What is new, in a sentence; systems, not people.")] = "",
+    eta: Annotated[str, typer.Option("--eta", metavar="DURATION", help="When it should be over, e.g. 10m.")] = "",
+    state: Annotated[str, typer.Option("--state", help="investigating, identified, monitoring or resolved.")] = "",
+    by: By = "",
+) -> None:
+    """Publish an update; the status page follows."""
+    words = {name: text for name, text in (("message", message), ("eta", eta), ("state", state)) if text.strip()}
+    if not words:
+        raise typer.BadParameter("say what is new: --message TEXT, --eta 10m or --state monitoring")
+    if state and state not in STATES:
+        raise typer.BadParameter(f"{state} is no state; use one of {', '.join(STATES)}")
+    _post(incident, "update", by, words, "updated")
+
+
+@app.command(help="Tick what only a human can see, e.g. that the support channel is quiet; `show` lists the items.")
+def tick(
+    incident: Id, item: Annotated[str, typer.Argument(metavar="ITEM", help="Its name as `show` lists it.")], by: By = ""
+) -> None:
+    """Tick one item of the verification."""
+    _post(incident, "tick", by, {"item": item}, "ticked on")
+
+
 def _act(incident: str, action: str, by: str, text: str, done: str) -> None:
+    _post(incident, action, by, {"text": text}, done)
+
+
+def _post(incident: str, action: str, by: str, words: dict[str, str], done: str) -> None:
     if not by.strip():
         raise typer.BadParameter("say who does it: --by NAME ($USER is not set)")
-    found = _ask(lambda client: client.post(f"{_path(incident)}/{action}", {"by": by, "text": text}))
+    found = _ask(lambda client: client.post(f"{_path(incident)}/{action}", {"by": by, **words}))
     print(f"{done} {found['id']} ({clean(found['service'])}, {found['severity']}, {found['status']})")
 
 
@@ -128,3 +158,11 @@ def _facts(incident: dict[str, Any]) -> Iterable[tuple[str, str]]:
     yield from ((name, show_number(incident[name])) for name in ("value", "peak_value", "value_at_recovery", "threshold"))
     words = ("acknowledged_by", "end_reason", "root_cause", "muted", "folded", "eta")
     yield from ((name, str(incident[name])) for name in words if incident[name])
+    yield from ((role, name) for role, name in incident["responders"].items() if name)
+    yield from (("verify", _show_verification(item)) for item in incident["verifications"])
+
+
+def _show_verification(item: dict[str, Any]) -> str:
+    standing = {True: "passed", False: "failed", None: "to be ticked" if item["human"] else "not asked yet"}[item["ok"]]
+    detail = item["message"] or (f"by {item['by']}" if item["by"] else "")
+    return f"{item['name']}: {standing}{f' ({detail})' if detail else ''}"

@@ -89,6 +89,12 @@ class Desk(Protocol):
     async def respond(self, incident: str, action: Action, by: str, text: str) -> Incident:
         """Do it and give the incident as it is now; domain.response.ResponseError where it cannot be done, TemporaryError."""
 
+    async def update(self, incident: str, by: str, *, message: str = "", eta: str = "", state: str = "") -> Incident:
+        """Tell everybody who was told: words, an ETA, where the work stands. Raises as `respond`."""
+
+    async def tick(self, incident: str, by: str, item: str) -> Incident:
+        """Say that a human has seen one item of the verification. Raises as `respond`."""
+
     async def reload(self) -> Sequence[Finding]:
         """Load the rule files; no findings: they run from now on."""
 

@@ -153,6 +153,26 @@ class Words(Response):
     text: Annotated[str, Field(min_length=1, max_length=4000)]
 
 
+class Update(BaseModel):
+    """News for everybody who was told; at least one of message, eta and state."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Annotated[str, Field(min_length=1, max_length=200)]
+    message: Annotated[str, Field(max_length=4000)] = ""
+    eta: Annotated[str, Field(max_length=100)] = ""
+    state: Literal["", "investigating", "identified", "monitoring", "resolved"] = ""
+
+
+class Tick(BaseModel):
+    """Who has seen it, and what: the name of a human item as the incident lists it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    by: Annotated[str, Field(min_length=1, max_length=200)]
+    item: Annotated[str, Field(min_length=1, max_length=400)]
+
+
 def make_api(query: QueryPort, desk: Desk, version: str) -> FastAPI:
     """Build the application."""
     api = FastAPI(title="detector", version=version, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
@@ -212,6 +232,17 @@ def _add_actions(api: FastAPI, query: QueryPort, desk: Desk) -> None:
     @api.post("/api/v1/incidents/{incident}/cause", response_model=IncidentModel)
     async def cause(incident: str, response: Words) -> JSONResponse:
         return await act(incident, Action.CAUSE, response)
+
+    @api.post("/api/v1/incidents/{incident}/update", response_model=IncidentModel)
+    async def update(incident: str, news: Update) -> JSONResponse:
+        await _find(query, incident)
+        told = await desk.update(incident, news.by, message=news.message, eta=news.eta, state=news.state)
+        return JSONResponse(_view(query, told))
+
+    @api.post("/api/v1/incidents/{incident}/tick", response_model=IncidentModel)
+    async def tick(incident: str, seen: Tick) -> JSONResponse:
+        await _find(query, incident)
+        return JSONResponse(_view(query, await desk.tick(incident, seen.by, seen.item)))
 
 
 def _add_state(api: FastAPI, query: QueryPort) -> None:

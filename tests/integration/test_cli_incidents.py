@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,6 +14,7 @@ import pytest
 from detector import __version__
 from detector.cli import main
 from detector.cli.command import COMMANDS
+from detector.domain.incident import Verification
 from detector.ports.query import Action
 from detector.web.access import Access
 from detector.web.metrics import Metrics
@@ -111,6 +113,38 @@ async def test_a_human_acts(detector: Run, daemon: MemoryDaemon, words: tuple[st
     code, out, err = await detector("incidents", words[0], "incident-00001", *words[1:])
     assert (code, err, daemon.acts) == (0, "", [("incident-00001", *act)])
     assert out.endswith("incident-00001 (checkout, high, acknowledged)\n")
+
+
+async def test_an_update_and_a_tick_reach_the_daemon(detector: Run, daemon: MemoryDaemon) -> None:
+    """`update` takes words, an ETA and a state; `tick` the name of an item."""
+    words = ("--message", "rolling back", "--eta", "10m", "--state", "identified", "--by", "bob")
+    code, out, err = await detector("incidents", "update", "incident-00001", *words)
+    assert (code, err, out) == (0, "", "updated incident-00001 (checkout, high, open)\n")
+    assert daemon.news == [("incident-00001", "bob", "rolling back", "10m", "identified")]
+    assert (await detector("incidents", "tick", "incident-00001", "support channel quiet"))[0] == 0
+    assert daemon.ticks == [("incident-00001", "ann", "support channel quiet")]
+
+
+async def test_an_update_that_says_nothing_is_a_usage_error(detector: Run, daemon: MemoryDaemon) -> None:
+    """Neither words nor a known state: exit 2, and what would be right."""
+    code, _, err = await detector("incidents", "update", "incident-00001")
+    assert (code, daemon.news) == (2, [])
+    assert "say what is new: --message TEXT, --eta 10m or --state monitoring" in err
+    code, _, err = await detector("incidents", "update", "incident-00001", "--state", "panic")
+    assert code == 2
+    assert "panic is no state; use one of investigating, identified, monitoring, resolved" in err
+
+
+async def test_responders_and_verifications_are_shown(detector: Run, daemon: MemoryDaemon) -> None:
+    """`show` lists who is called and what must be well, with what is still to be ticked."""
+    items = (Verification("api: live", ok=True, by="detector", message="200"), Verification("api: support", human=True))
+    responders = {"on_call_engineer": "Erin", "on_call_manager": ""}
+    daemon.incidents = [replace(daemon.incidents[-1], verifications=items, responders=responders)]
+    _, out, _ = await detector("incidents", "show", daemon.incidents[0].id)
+    assert "verify             api: live: passed (200)\n" in out
+    assert "verify             api: support: to be ticked\n" in out
+    assert "on_call_engineer   Erin\n" in out
+    assert "on_call_manager" not in out
 
 
 async def test_a_refusal_is_one_line_and_exit_code_1(detector: Run, monkeypatch: pytest.MonkeyPatch) -> None:

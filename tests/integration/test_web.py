@@ -168,6 +168,7 @@ async def test_openapi_describes_every_endpoint_of_the_api(ask: Ask) -> None:
     paths = {"/api/v1/incidents", one, f"{one}/timeline", "/api/v1/alerts", "/api/v1/rules"}
     silences = "/api/v1/silences"
     paths |= {silences, f"{silences}/{{identity}}", f"{silences}/{{identity}}/expire"}
+    paths |= {f"{one}/update", f"{one}/tick"}
     assert set(document["paths"]) == paths | {f"{one}/{action.value}" for action in Action}
     described = document["components"]["schemas"]["IncidentModel"]["properties"]
     shown = json.loads((await ask("GET", "/api/v1/incidents"))[2])[0]
@@ -185,6 +186,21 @@ async def test_a_human_acts(ask: Ask, daemon: MemoryDaemon, action: Action) -> N
         assert _problem(answer) == (409, "incident incident-00001 is already resolved")
     else:
         assert (answer[0], json.loads(answer[2])["acknowledged_by"]) == (200, "ann")
+
+
+async def test_an_update_and_a_tick_reach_the_daemon(ask: Ask, daemon: MemoryDaemon) -> None:
+    """Words, ETA and state of an update, and the item that a human has seen; an update that says nothing is 409."""
+    one, json_type = "/api/v1/incidents/incident-00001", {"Content_Type": "application/json"}
+    news = json.dumps({"by": "ann", "message": "rolling back", "eta": "10m", "state": "identified"}).encode()
+    status, _, content = await ask("POST", f"{one}/update", news, **json_type)
+    assert (status, json.loads(content)["eta"], json.loads(content)["state"]) == (200, "10m", "identified")
+    assert daemon.news == [("incident-00001", "ann", "rolling back", "10m", "identified")]
+    told = _problem(await ask("POST", f"{one}/update", b'{"by": "ann"}', **json_type))
+    assert told == (409, "an update needs a message, an ETA or a state")
+    assert _problem(await ask("POST", f"{one}/update", b'{"by": "ann", "state": "panic"}', **json_type))[0] == 422
+    assert (await ask("POST", f"{one}/tick", b'{"by": "ann", "item": "support channel quiet"}', **json_type))[0] == 200
+    assert daemon.ticks == [("incident-00001", "ann", "support channel quiet")]
+    assert _problem(await ask("POST", "/api/v1/incidents/nope/tick", b'{"by": "a", "item": "b"}', **json_type))[0] == 404
 
 
 FAULTS: dict[str, tuple[str, str, bytes, int, str]] = {

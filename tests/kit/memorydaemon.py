@@ -26,6 +26,8 @@ class MemoryDaemon:
         self.down = False
         self.asked: list[IncidentFilter] = []
         self.acts: list[tuple[str, Action, str, str]] = []
+        self.news: list[tuple[str, str, str, str, str]] = []
+        self.ticks: list[tuple[str, str, str]] = []
         window = Mute("w1", MuteKind.WINDOW, parse_matchers(["service=reports"]), 1.0, 9000.0, "rule files", "maintenance window")
         self.now = 1000.0
         self.mutes = {"w1": KeptMute(window, 1.0)}
@@ -95,6 +97,18 @@ class MemoryDaemon:
         if action is Action.RESOLVE:
             raise ResponseError(f"incident {incident} is already resolved")
         return make_incident(1, status=Status.ACKNOWLEDGED, acknowledged=1500.0, acknowledged_by=by)
+
+    async def update(self, incident: str, by: str, *, message: str = "", eta: str = "", state: str = "") -> Incident:
+        """Remember it; by the real rule, it says something."""
+        if not (message or eta or state):
+            raise ResponseError("an update needs a message, an ETA or a state")
+        self.news.append((incident, by, message, eta, state))
+        return make_incident(1, state=state, eta=eta)
+
+    async def tick(self, incident: str, by: str, item: str) -> Incident:
+        """Remember it."""
+        self.ticks.append((incident, by, item))
+        return make_incident(1)
 
     async def reload(self) -> Sequence[Finding]:
         """Whatever `findings` says."""
