@@ -51,8 +51,8 @@ from detector.app.poller import Poller
 from detector.app.reloader import Reloader
 from detector.app.roster import Roster
 from detector.app.sentinel import Sentinel
-from detector.domain.incident import PAGERDUTY, Status
-from detector.domain.ticket import list_facts
+from detector.domain.incident import PAGERDUTY
+from detector.domain.ticket import list_open_facts
 from detector.ports.channel import Eager
 from detector.ports.error import PermanentError, TemporaryError
 from detector.ports.rulefile import RuleFilesError
@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 
     from detector.adapters.pagerduty_rest import PagerDutyRest
     from detector.adapters.settings import Settings
+    from detector.app.reloader import StartReport
     from detector.domain.incident import Notice
     from detector.ports.channel import Channel
     from detector.ports.store import Committed
@@ -233,13 +234,14 @@ class Daemon:
         self._spawn("rule files", self._watch_files)
         for name, work in self._followup.duties().items():
             self._spawn(name, work)
-        self._spawn("watchdog", self._feed_watchdog)
+        # a fault of the store must not become a crash loop: fed while the loop turns and the scheduler ticks
+        self._spawn("watchdog", partial(self._manager.feed, self._pulse.sickness, self._clock.sleep))
         for dispatcher, channel in zip(self._dispatchers, self._channels, strict=True):
             if isinstance(channel, Eager):
                 channel.start()
             self._spawn(f"dispatcher {channel.name}", dispatcher.run)
         self._start_heartbeat()
-        await self._tell_start(report.used_last_good, [str(finding) for finding in report.findings])
+        await self._tell_start(report)
         self._manager.ready(f"{len(self._roster.rules)} rules, listening on {self._settings.listen.host}:{self._web.port}")
         self._observer.note("ready", rules=len(self._roster.rules), prometheus=self._settings.prometheus_url, port=self._web.port)
         return DONE
@@ -259,15 +261,10 @@ class Daemon:
                 return False
             return True
 
-    async def _tell_start(self, used_last_good: bool, findings: Sequence[str]) -> None:  # noqa: FBT001 - a fact of the report
-        if used_last_good:
-            first = findings[0] if findings else "no finding"
-            self._observer.trouble("rules", f"{len(findings)} finding(s), the last good set runs; first: {first}")
-            await self._complaint.begin(
-                Ailment.RULES_REFUSED, f"detector started on its last good rules: {len(findings)} finding(s), first: {first}"
-            )
-        else:
-            await self._complaint.end(Ailment.RULES_REFUSED)
+    async def _tell_start(self, report: StartReport) -> None:
+        findings = [str(finding) for finding in report.findings]
+        if fault := await self._complaint.judge_rules(findings, used_last_good=report.used_last_good):
+            self._observer.trouble("rules", fault)
         if not self._channels:
             self._observer.trouble("channels", "no channel is configured, nobody is paged; set DETECTOR_PAGERDUTY__ROUTING_KEYS")
 
@@ -292,14 +289,6 @@ class Daemon:
         while True:
             await self._clock.sleep(LAG_EVERY_SECONDS)
             self._metrics.lag_seen(self._poller.lag_seconds)
-
-    async def _feed_watchdog(self) -> None:
-        """Ping only while the loop turns and the scheduler ticks; a fault of the store must not become a crash loop."""
-        limit = self._manager.watchdog_seconds
-        while limit is not None:
-            if not self._pulse.sickness():
-                self._manager.keep_alive()
-            await self._clock.sleep(limit / 3)
 
     async def _end(self) -> None:
         self._manager.stopping("finishing deliveries")
@@ -330,9 +319,7 @@ class Daemon:
             dispatcher.committed(decision.notices, decision.collapsed)
 
     def _list_facts(self) -> list[tuple[str, Mapping[str, Any]]]:
-        catalogue, url = self._roster.catalogue, self._settings.page_url
-        open_now = (incident for incident in self._committer.book.incidents.values() if incident.status is not Status.CLOSED)
-        return [(incident.id, list_facts(incident, catalogue, url)) for incident in open_now]
+        return list_open_facts(self._committer.book.incidents.values(), self._roster.catalogue, self._settings.page_url)
 
     def _note_warning(self, query: str, text: str) -> None:
         self._observer.note("query warning", query=query[:200], warning=text[:500])

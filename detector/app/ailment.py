@@ -14,6 +14,8 @@ from detector.domain.label import NO_LABELS
 from detector.domain.severity import Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from detector.app.committer import Committer
     from detector.ports.clock import Clock
 
@@ -41,6 +43,15 @@ class Complaint:
         """It is over; nothing happens where it was never told."""
         if self._is_open(ailment):
             await self._committer.submit((), (self._make(ailment, Change.ENDED, "", EndReason.RECOVERED.value),))
+
+    async def judge_rules(self, findings: Sequence[str], *, used_last_good: bool) -> str:
+        """Page about a start on the last good rules, or end that; what to log, "" where the rules are good."""
+        if not used_last_good:
+            await self.end(Ailment.RULES_REFUSED)
+            return ""
+        why = f"{len(findings)} finding(s), first: {findings[0] if findings else 'none'}"
+        await self.begin(Ailment.RULES_REFUSED, f"detector started on its last good rules: {why}")
+        return f"the last good set runs: {why}"
 
     def _is_open(self, ailment: Ailment) -> bool:
         return any(

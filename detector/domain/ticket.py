@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from detector.domain.alert import SignalTrack
 from detector.domain.catalogue import Catalogue
-from detector.domain.incident import Incident, JoinedAlert
+from detector.domain.incident import Incident, JoinedAlert, Status
 from detector.domain.label import make_labels
 
 FACT_ALERTS = 50
@@ -40,6 +40,12 @@ def read_incident(incident: Incident) -> Reading:
         return Reading()
     track = alert.signals.get(alert.signal or "", SignalTrack())
     return Reading(alert.signal, track.value, track.peak, track.at_recovery, alert.threshold, alert.condition)
+
+
+def list_open_facts(incidents: Iterable[Incident], catalogue: Catalogue, external_url: str) -> list[tuple[str, Mapping[str, Any]]]:
+    """Id and facts of every incident that is not closed."""
+    found = (incident for incident in incidents if incident.status is not Status.CLOSED)
+    return [(incident.id, list_facts(incident, catalogue, external_url)) for incident in found]
 
 
 def list_facts(incident: Incident, catalogue: Catalogue, external_url: str, next_update: float | None = None) -> Mapping[str, Any]:
