@@ -27,6 +27,8 @@ demo-picture: $(INSTALLED) # the demo once more, as docs/demo.svg for the README
 test: lint $(INSTALLED) ## everything CI runs: lint, then all tests against the built wheel
 	$(STEP) 'servers for the tests'
 	@.ci/provide prometheus servers
+	$(STEP) 'tests of the shipped rules'
+	@$(WHEEL)/bin/detector test rules
 	$(STEP) 'tests, against the built wheel'
 	@$(PYTEST) -n $(WORKERS) $(ARGS)
 

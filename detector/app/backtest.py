@@ -43,8 +43,9 @@ class _Course:
 
 @dataclass(slots=True)
 class Backtest:
-    """Replays on their way through one past. `tell(done, count)` hears of every stretch; `look` sees each before it is left.
+    """Replays on their way through one past. `tell` hears how many slots are done; `look` sees each stretch before it is left.
 
+    `points`: how many are held in memory, over all queries of this stretch and the next.
     `seen`: rules that found a series so far. `blank`: pairs of (first, last) slot between which no rule did.
     """
 
@@ -54,6 +55,7 @@ class Backtest:
     step_seconds: float
     tell: Callable[[int], None] = lambda _: None
     look: Callable[[Stretch], None] = lambda _: None
+    points: int = POINTS
     seen: set[str] = field(default_factory=set)
     blank: list[tuple[float, float]] = field(default_factory=list)
     done: int = 0
@@ -71,7 +73,7 @@ class Backtest:
             while self.done < count:
                 stretch = await (following or self._load(self.done, count))
                 following = None
-                self._length = max(1, min(MOST_POINTS, POINTS // max(1, stretch.series) // 2))
+                self._length = max(1, min(MOST_POINTS, self.points // max(1, stretch.series) // 2))
                 if (begin := self.done + stretch.count) < count:
                     following = asyncio.create_task(self._load(begin, count), name="backtest: the next stretch")
                 await self._run_stretch(stretch)

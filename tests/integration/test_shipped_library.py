@@ -193,9 +193,11 @@ def test_prometheus_accepts_every_query(judged: tuple[Replay, dict[str, Outcome]
 
 
 def test_the_table_names_every_rule_and_file(replay: Replay) -> None:
-    """A rule or file that is added to the library needs a breach here."""
+    """A rule or file that is added to the library needs a breach here, and every file has its tests beside it."""
     assert {rule.name for rule in replay.rules.rules} == {rule for _, rule in TABLE}
-    assert {path.name for path in LIBRARY.iterdir()} == {f"{kind.file}.yaml" for kind in INSTRUMENTATIONS}
+    assert {path.name for path in LIBRARY.iterdir()} == {
+        f"{kind.file}{suffix}" for kind in INSTRUMENTATIONS for suffix in (".yaml", ".test.yaml")
+    }
 
 
 @pytest.mark.parametrize(("service", "rule"), TABLE)

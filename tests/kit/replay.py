@@ -1,32 +1,23 @@
-"""Drives the rules of the path over a past that a real Prometheus holds: the daemon's decisions without its clock.
+"""Drives the rules of the path over a past that a real Prometheus holds, slot by slot: what was told, and how it ended.
 
-Rules come from the real loader, samples through the real source, decisions from `advance` and `correlate`; only the order of the
-steps is written here. Evaluations stand on one grid, baselines are asked once a minute, as the daemon does. The medians of a day
-and a week ago, which count once an alert has been open for an hour, are not asked.
+Rules come from the real loader, samples through the real source; the steps are those of `detector.app.replay`.
 """
 
-import asyncio
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from detector.adapters.template import TemplateRenderer
-from detector.app.evaluation import list_values
-from detector.app.transaction import fold_book
-from detector.domain.advance import advance
+from detector.app import replay as path
 from detector.domain.alert import AlertState, Change, Transition
-from detector.domain.baseline import plan_baselines, plan_history, read_baselines
-from detector.domain.correlate import correlate
-from detector.domain.incident import Book, Incident, Notice
-from detector.domain.judgement import Evaluation
+from detector.domain.baseline import plan_baselines, plan_history
+from detector.domain.incident import Incident, Notice
 from detector.domain.label import Labels
 from detector.domain.ledger import Paging
 from detector.domain.outcome import Outcome, QueryFailed
-from detector.domain.reading import plan_queries, read_signals
-from detector.domain.rule import Rule, RuleSet
+from detector.domain.reading import plan_queries
+from detector.domain.rule import RuleSet
 from detector.domain.severity import Severity
 from detector.ports.source import SampleSource
 
-BASELINE_EVERY_SECONDS = 60.0
 DEADLINE_SECONDS = 30.0
 
 
@@ -38,33 +29,43 @@ class Replay:
     rules: RuleSet
     paging: Paging = field(default_factory=Paging)
     transitions: list[Transition] = field(default_factory=list)
-    incidents: dict[str, Incident] = field(default_factory=dict)
     notices: list[Notice] = field(default_factory=list)
     failures: dict[str, QueryFailed] = field(default_factory=dict)
     unfilled: list[str] = field(default_factory=list)
-    states: dict[str, dict[Labels, AlertState]] = field(default_factory=dict)
-    severities: list[tuple[float, str, Severity]] = field(default_factory=list)
-    _book: Book = field(default_factory=Book)
-    _baselines: dict[str, Mapping[str, Mapping[Labels, float]]] = field(default_factory=dict)
-    _answering: bool = False
+    course: path.Replay = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Nothing has happened yet."""
+        self.course = self._begin(1.0)
 
     async def run(self, start: float, end: float, step_seconds: float) -> None:
-        """Evaluate every rule at each step of [start, end]; durations count only when `every` of the rules is the step."""
+        """Evaluate every rule at each step of [start, end]."""
+        self.course = self._begin(step_seconds)
+        count = int((end - start) / step_seconds) + 1
+        self.failures |= await path.replay_slots(self.course, self.source, start, count)
+
+    def _begin(self, step_seconds: float) -> path.Replay:
         renderer = TemplateRenderer(lambda template, why: self.unfilled.append(f"{template}: {why}"))
-        at = start
-        while at <= end:
-            if (at - start) % BASELINE_EVERY_SECONDS == 0:
-                await self._ask_baselines(at)
-            outcomes = await self._ask_plans(at)
-            answering = False
-            told: list[Transition] = []
-            for rule in self.rules.rules:
-                found, answers = self._advance(rule, outcomes, at)
-                answering = answering or answers
-                told += [self._fill(renderer, transition) for transition in found]
-            self._answering = answering
-            self._decide(told, at)
-            at += step_seconds
+        told, heard = self.transitions.append, self.notices.append
+        return path.Replay(self.rules, self.paging, renderer, step_seconds, listen=told, heed=heard)
+
+    @property
+    def incidents(self) -> dict[str, Incident]:
+        """Every incident there was, as it ended."""
+        return self.course.incidents
+
+    @property
+    def states(self) -> dict[str, dict[Labels, AlertState]]:
+        """Alert states at the end."""
+        return self.course.states
+
+    @property
+    def severities(self) -> list[tuple[float, str, Severity]]:
+        """(when, service, severity) of every severity that an alert took."""
+        told = {Change.FIRED, Change.ROSE, Change.FELL}
+        return [
+            (found.at, found.service, found.state.severity or Severity.LOW) for found in self.transitions if found.change in told
+        ]
 
     def of(self, service: str, *changes: Change) -> list[Transition]:
         """Transitions of a service, all or of those kinds."""
@@ -87,53 +88,6 @@ class Replay:
         states = [state for labels, state in self.states.get(rule, {}).items() if named.service_of(labels) == service]
         assert len(states) == 1, states
         return states[0]
-
-    async def _ask(self, queries: Iterable[str], at: float) -> dict[str, Outcome]:
-        distinct = list(dict.fromkeys(queries))
-        answers = await asyncio.gather(*(self.source.query(query, at, deadline_seconds=DEADLINE_SECONDS) for query in distinct))
-        outcomes = dict(zip(distinct, answers, strict=True))
-        self.failures |= {query: answer for query, answer in outcomes.items() if isinstance(answer, QueryFailed)}
-        return outcomes
-
-    async def _ask_plans(self, at: float) -> dict[str, Outcome]:
-        plain = (query for rule in self.rules.rules for query in plan_queries(rule))
-        severe = (query for rule in self.rules.rules for query in plan_queries(rule, severity=True))
-        return await self._ask((*plain, *severe), at)
-
-    async def _ask_baselines(self, at: float) -> None:
-        rules = [rule for rule in self.rules.rules if rule.baselines]
-        outcomes = await self._ask((query for rule in rules for query in plan_baselines(rule).values()), at)
-        self._baselines = {rule.name: read_baselines(rule, outcomes) for rule in rules}
-
-    def _advance(self, rule: Rule, outcomes: Mapping[str, Outcome], at: float) -> tuple[tuple[Transition, ...], bool]:
-        readings = read_signals(rule, outcomes)
-        states = self.states.setdefault(rule.name, {})
-        evaluation = Evaluation(
-            rule,
-            self.rules.catalogue,
-            readings,
-            at,
-            severity_readings=read_signals(rule, outcomes, severity=True),
-            baselines=self._baselines.get(rule.name, {}),
-            answering=not readings.empty or self._answering,
-        )
-        found = advance(evaluation, [*states, *sorted(key for key in readings.keys if key not in states)], states)
-        states |= found.states
-        for labels in found.dropped:
-            states.pop(labels, None)
-        return found.transitions, not readings.empty
-
-    def _fill(self, renderer: TemplateRenderer, transition: Transition) -> Transition:
-        return replace(transition, summary=renderer.render(transition.summary, list_values(transition)))
-
-    def _decide(self, told: list[Transition], at: float) -> None:
-        decision = correlate(self._book, told, self.rules.catalogue, self.paging, at)
-        self._book = fold_book(self._book, decision)
-        self.transitions += told
-        self.notices += decision.notices
-        for incident in decision.incidents:
-            self.incidents[incident.id] = incident
-            self.severities.append((at, incident.service, incident.severity))
 
 
 async def try_queries(source: SampleSource, rules: RuleSet, at: float) -> dict[str, Outcome]:
