@@ -17,6 +17,7 @@ class Kind(Enum):
     IDENTIFIER = "a name of letters, digits and _"
     DURATION = "a duration such as 30s, 5m or 1h30m"
     POSITIVE = "a number above 0"
+    NUMBER = "a number"
     SHARE = "a number between 0 and 1"
     FLAG = "true or false"
     CONDITION = "a CEL condition"
@@ -113,6 +114,65 @@ VERIFICATION = Section(
         Key("environment", Choice(("staging", "production")), "Where it looks."),
     ),
 )
+_LIMITS = (
+    Key("above", Kind.NUMBER, "A greater value is bad."),
+    Key("below", Kind.NUMBER, "A smaller value is bad."),
+    Key("unit", Choice(("number", "share", "seconds")), "How the value reads. Default number."),
+)
+MEASUREMENT = Section(
+    "a measurement", (Key("query", Kind.QUERY, "PromQL; $service and $window are filled in.", required=True), *_LIMITS)
+)
+_MEASURED = (
+    Key("query", Kind.QUERY, "PromQL instead of the defaults; $service and $window are filled in."),
+    *_LIMITS,
+    Key("queries", MapOf(MEASUREMENT), "Several measurements by name, instead of the defaults."),
+)
+CHECK = Section("a check", _MEASURED)
+DATABASE = Section("a database check", (*_MEASURED, Key("connect", Kind.TEXT, "host:port that a TCP connection is tried to.")))
+THIRD_PARTIES = Section(
+    "a check of third parties",
+    (
+        *_MEASURED,
+        Key("statuspages", MapOf(Kind.URL), "Statuspage summaries by name, e.g. https://status.stripe.com/api/v2/summary.json."),
+        Key("probes", MapOf(Kind.URL), "Addresses that a plain GET must be answered at, by name."),
+    ),
+)
+CONFIGURATION = Section(
+    "a configuration check",
+    (
+        *_MEASURED,
+        Key("environment", _TEXTS, "Names that must be set."),
+        Key("environment_file", Kind.TEXT, "File of NAME=value lines to look in. Default: the environment of this process."),
+    ),
+)
+RECENT_ERRORS = Section(
+    "a source of error lines",
+    (
+        Key("loki", Kind.URL, "Loki's address; `query` is asked there."),
+        Key("query", Kind.TEXT, "LogQL that selects error lines. Default: by label service."),
+        Key("file", Kind.TEXT, "A log file on this machine."),
+        Key(
+            "pattern",
+            Kind.TEXT,
+            "Regular expression of an error line in the file. Default: error, exception, fatal, panic, critical.",
+        ),
+    ),
+)
+DIAGNOSIS = Section(
+    "a diagnosis",
+    (
+        Key("recent_deploy", CHECK, "Deploys in the hour before."),
+        Key("traffic_spike", CHECK, "Requests against the same hour of other days; `above` is the factor, default 2."),
+        Key("database", DATABASE, "Databases."),
+        Key("third_parties", THIRD_PARTIES, "Third parties that it needs."),
+        Key("configuration", CONFIGURATION, "Reloads, changed hashes, names that must be set."),
+        Key("resources", CHECK, "CPU, memory, disk, descriptors."),
+        Key("concurrency", CHECK, "Locks, deadlocks, full pools."),
+        Key("error_rate", CHECK, "Share of failed requests; `above` alone is the limit, default 0.01."),
+        Key("p99", CHECK, "Latency of the slowest hundredth."),
+        Key("recent_errors", RECENT_ERRORS, "Where its last error lines are."),
+    ),
+)
 SERVICE = Section(
     "a service",
     (
@@ -133,7 +193,7 @@ SERVICE = Section(
             ListOf(VERIFICATION, single=True),
             "What must be well before an incident counts as recovered: probes, human items.",
         ),
-        Key("diagnosis", MapOf(Kind.PLAIN), "Queries and sources of the diagnosis, where they differ from the defaults."),
+        Key("diagnosis", DIAGNOSIS, "Queries and sources of the diagnosis, where they differ from the defaults."),
     ),
 )
 RATIO = Section(

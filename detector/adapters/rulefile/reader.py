@@ -183,7 +183,7 @@ class Reader:
                 return self._duration(node, name)
             case Kind.FLAG:
                 return self._flag(node, name)
-            case Kind.POSITIVE | Kind.SHARE:
+            case Kind.POSITIVE | Kind.SHARE | Kind.NUMBER:
                 return self._number(kind, node, name)
             case Kind.STATUS:
                 return self._status(node, name)
@@ -235,8 +235,9 @@ class Reader:
         if match := _PERCENT.fullmatch(node.text):
             return self._refuse(node, f"`{name}` is {quote(node.text)}; write {float(match[1]) / 100:g}")
         value = float(node.text) if _NUMBER.fullmatch(node.text) else math.nan
+        low = -math.inf if kind is Kind.NUMBER else 0.0
         high = 1.0 if kind is Kind.SHARE else math.inf
-        if not 0.0 < value < high:
+        if not low < value < high:
             return self._refuse(node, f"`{name}` is {quote(node.text)}; {kind.value} is needed")
         return value
 

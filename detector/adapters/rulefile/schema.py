@@ -20,6 +20,7 @@ _KINDS: dict[Kind, Schema] = {
     Kind.IDENTIFIER: {"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"},
     Kind.DURATION: {"anyOf": [{"type": "string", "minLength": 1, "pattern": f"^(?:0|{DURATION_PATTERN})$"}, {"const": 0}]},
     Kind.POSITIVE: {"type": "number", "exclusiveMinimum": 0},
+    Kind.NUMBER: {"type": "number"},
     Kind.SHARE: {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
     Kind.FLAG: {"type": "boolean"},
     Kind.CONDITION: {"type": ["string", "boolean"]},

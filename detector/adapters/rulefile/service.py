@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from detector.adapters.rulefile.diagnosis import build_diagnosis
 from detector.adapters.rulefile.reader import quote
 from detector.domain.catalogue import DEFAULT_ROUTE, Mitigation, Responders, Service
 from detector.domain.maintenance import MaintenanceWindow
@@ -49,7 +50,7 @@ def build_service(reader: Reader, name: str, fields: Fields) -> Service:
             if found.get("summary") is not None and found.get("run") is not None
         ),
         verify=_build_verifications(reader, fields),
-        diagnosis=fields.get("diagnosis", {}),
+        diagnosis=build_diagnosis(reader, fields.get("diagnosis")),
     )
 
 
