@@ -48,6 +48,6 @@ QUESTION = Question(
     name="evaluation",
     text=f"What does one evaluation over {SERVICES:,} services cost?",
     method=f"The shipped rule http-errors every second for {SECONDS} s on a real Prometheus: CPU of the process by evaluations.",
-    minutes=2.0,
+    minutes=1.5,
     measure=measure,
 )

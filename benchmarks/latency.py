@@ -183,9 +183,9 @@ QUESTION = Question(
     method=(
         f"{FLIPS} services begin to fail {SHARE:.0%} of their requests, one every {SPACING_SECONDS:g} s; scrape interval 15 s, "
         "rule http-errors (5 m window, 1%, no `for`). Both systems read the same Prometheus: rule evaluation every 15 s, "
-        "Alertmanager with its default `group_wait` of 30 s, grouped by service. The floor is the first instant at which the scraped samples fulfil "
-        "the condition, as Prometheus itself tells afterwards: it depends on window, threshold and the moment of the scrape alone."
+        "Alertmanager with its default `group_wait` of 30 s, grouped by service. The floor is the first instant at which the "
+        "scraped samples fulfil the condition, as Prometheus tells afterwards: window, threshold and scrape times alone make it."
     ),
-    minutes=6.0,
+    minutes=5.5,
     measure=measure,
 )
