@@ -78,6 +78,6 @@ def _make_exchange(url: str) -> Exchange:
         return Exchange()
     if url.rstrip("/") != settings.prometheus_url.rstrip("/"):
         return Exchange()
-    from detector.daemon import make_prometheus_exchange
+    from detector.adapters.settings.policy import make_exchange_option
 
-    return make_prometheus_exchange(settings)
+    return Exchange(make_exchange_option(settings))

@@ -122,9 +122,9 @@ def make_exchange(settings: Settings | None, url: str) -> Exchange:
     """With the settings' credentials where they are for this very address; no other server gets to see them."""
     if settings is None or url.rstrip("/") != settings.prometheus_url.rstrip("/"):
         return Exchange()
-    from detector.daemon import make_prometheus_exchange
+    from detector.adapters.settings.policy import make_exchange_option
 
-    return make_prometheus_exchange(settings)
+    return Exchange(make_exchange_option(settings))
 
 
 def _read_settings() -> Settings | None:
