@@ -117,16 +117,7 @@ class Daemon:
         metered = MeteredSource(source, clock, observer)
         self._cache = QueryCache(metered, clock)
         self._baselines = BaselineKeeper(self._cache, roster, clock, observer)
-        evaluator = Evaluator(
-            self._cache,
-            roster,
-            self._committer,
-            self._sentinel,
-            self._baselines,
-            renderer,
-            clock,
-            observer,
-        )
+        evaluator = Evaluator(self._cache, roster, self._committer, self._sentinel, self._baselines, renderer, clock, observer)
         self._poller = Poller(evaluator.evaluate, clock, observer)
         self._reloader = Reloader(
             RuleDirectory(settings.rules, every_seconds=settings.every),

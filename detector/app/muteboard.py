@@ -93,7 +93,8 @@ class MuteBoard:
             self._kept = {**self._kept, kept.mute.id: kept}
         held = kept.held
         self._observer.note(
-            f"{held.kind.value} kept",
+            "silence kept",
+            kind=held.kind.value,
             id=held.id,
             matchers=" ".join(map(str, held.matchers)),
             starts=held.starts,
@@ -115,7 +116,7 @@ class MuteBoard:
                 how = f"was ended by {kept.expired_by}" if kept.expired is not None else "has ended by itself"
                 raise ResponseError(f"{kept.mute.kind.value} {identity} {how}; nothing to do")
             self._kept = {name: known for name, known in self._kept.items() if name != identity}
-        self._observer.note(f"{kept.mute.kind.value} ended early", id=identity, by=by)
+        self._observer.note("silence ended", kind=kept.mute.kind.value, id=identity, by=by)
         self._tell()
         return kept
 
