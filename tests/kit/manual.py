@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 from prometheus_client.parser import text_string_to_metric_families
 
 from detector.adapters.pagerduty.event import choose_action
-from detector.adapters.rulefile import key
+from detector.adapters.rulefile import key, trial
 from detector.adapters.rulefile.key import Choice, Either, Kind, ListOf, MapOf, Section
 from detector.cli.command import COMMANDS
 from detector.domain import audience
@@ -56,7 +56,7 @@ def find_blocks(text: str) -> dict[str, str]:
 
 
 def list_sections() -> dict[str, Section]:
-    """Every section of a rule file by what it is, in reading order."""
+    """Every section of rule files and rule tests by what it is, in reading order."""
     found: dict[str, Section] = {}
 
     def walk(shape: Shape) -> None:
@@ -77,6 +77,7 @@ def list_sections() -> dict[str, Section]:
 
     walk(key.FILE)
     walk(key.GROUPS_FILE)
+    walk(trial.TEST_FILE)
     return found
 
 
