@@ -54,7 +54,7 @@ def write_markdown(verdict: Verdict, before: Verdict | None, difference: Differe
         lines += _write_table(_COLUMNS, [_row(finding) for finding in verdict.findings])
         return "\n".join(lines)
     lines = [
-        f"### Backtest: what changes against `{_escape(name)}`",
+        f"### Backtest: what changes against `{clean(name).replace('`', '')}`",
         "",
         span,
         "",
