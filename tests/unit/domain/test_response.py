@@ -132,3 +132,100 @@ def test_an_unknown_incident_is_named(act: Callable[..., Decision]) -> None:
     """The message says where to look."""
     with pytest.raises(ResponseError, match=r"no incident gone .*incidents list"):
         do(Play(), act)
+
+
+def keys(play: Play) -> list[str]:
+    """The keys that the incident opened, in their order."""
+    return [page.key for page in play.incident.pages]
+
+
+def test_an_acknowledgement_from_pagerduty_is_not_told_back_to_it() -> None:
+    """Only the key that was acknowledged there counts as such; the next acknowledgement here is for the other."""
+    play = Play()
+    play("fired errors medium")
+    play("rose errors high")
+    first = keys(play)[0]
+
+    def there(*arguments: object) -> Decision:
+        return response.acknowledge(*arguments, from_pagerduty=(first,))  # type: ignore[arg-type]  # as `do` gives them
+
+    assert do(play, there, by="Erin (PagerDuty)") == []
+    assert (play.incident.status, play.incident.acknowledged_by) == (Status.ACKNOWLEDGED, "Erin (PagerDuty)")
+    before = len(play.course.events)
+    assert do(play, there, by="Erin (PagerDuty)") == []
+    assert len(play.course.events) == before
+    assert do(play, response.acknowledge) == ["acknowledge 1:default:2"]
+
+
+def test_our_own_acknowledgement_that_comes_back_changes_nothing() -> None:
+    """PagerDuty tells of what we told it."""
+    play = Play()
+    play("fired errors high")
+    do(play, response.acknowledge)
+    course, now = play.course, play.course.now
+    echo = response.acknowledge(
+        course.book, course.rules.catalogue, course.paging, play.incident.id, "x", now, from_pagerduty=keys(play)
+    )
+    assert echo.empty
+
+
+def test_a_late_word_about_an_earlier_episode_changes_nothing() -> None:
+    """The resolve of the first episode arrives after the relapse, whose key is another one."""
+    play = Play()
+    play("fired errors high")
+    old = keys(play)
+    play("ended errors")
+    play("fired errors high")
+    course = play.course
+    for act in (response.resolve, response.acknowledge):
+        late = act(course.book, course.rules.catalogue, course.paging, play.incident.id, "x", course.now, from_pagerduty=old)
+        assert late.empty
+    assert play.incident.status is Status.OPEN
+
+
+def test_a_resolve_from_pagerduty_ends_it_everywhere() -> None:
+    """Flagged while metrics are bad; the other route's key is closed too; heard twice it changes nothing."""
+    play = Play()
+    play("fired errors medium")
+    play("rose errors high")
+    first = keys(play)[0]
+
+    def there(*arguments: object) -> Decision:
+        return response.resolve(*arguments, from_pagerduty=(first,))  # type: ignore[arg-type]  # as `do` gives them
+
+    assert do(play, there) == ["resolve 1:default", "resolve 1:default:2"]
+    assert play.course.events[-1].message == "resolved by hand while metrics are still bad"
+    assert do(play, there) == []
+    assert play(seconds=QUARTER) == ["relapse 2:default"]
+
+
+def test_a_resolve_is_repeated_for_a_closed_key_only() -> None:
+    """A key that is open here is none of the repair's business; nor is one that nobody knows."""
+    play = Play()
+    play("fired errors high")
+    (key,) = keys(play)
+
+    def repeat(name: str) -> list[str]:
+        course = play.course
+        decision = response.repeat_resolve(course.book, course.rules.catalogue, course.paging, play.incident.id, name, course.now)
+        course.accept(decision)
+        return [notice.kind.value for notice in decision.notices]
+
+    assert repeat(key) == []
+    play("ended errors")
+    assert repeat(key) == ["resolve"]
+    assert play.said[-1] == "resolve repeated"
+    assert repeat("nobody:1:default") == []
+
+
+def test_a_note_from_elsewhere_stands_at_the_moment_it_was_written() -> None:
+    """Heard again it is the very same line, which the store keeps once."""
+    play = Play()
+    play("fired errors high")
+    course = play.course
+    notes = [
+        response.add_note(course.book, course.rules.catalogue, course.paging, play.incident.id, "erin", "hm", now, at=1_000_000.5)
+        for now in (1_000_020.0, 1_000_090.0)
+    ]
+    assert notes[0].events == notes[1].events
+    assert notes[0].events[0].at == 1_000_000.5
