@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from detector.domain.disclosure import is_public
 from detector.domain.incident import Incident, NoticeKind
 from detector.domain.ledger import DETECTOR, Ledger
-from detector.domain.severity import Severity
 
 SLACK, MQTT, WEBHOOK, EMAIL, STATUSPAGE = "slack", "mqtt", "webhook", "email", "statuspage"
 ON_CALL, STAKEHOLDERS = "on_call", "stakeholders"
@@ -46,13 +46,13 @@ def find_customer_due(ledger: Ledger, incident: Incident) -> float | None:
     """When stakeholders are to be told, None where they are not or were."""
     if (EMAIL, STAKEHOLDERS) not in ledger.paging.audience or f"{EMAIL}:{STAKEHOLDERS}" in incident.told:
         return None
-    return incident.detected + ledger.paging.customer_delay_seconds if _is_public(ledger, incident) else None
+    return incident.detected + ledger.paging.customer_delay_seconds if is_public(incident, ledger.catalogue) else None
 
 
 def _should_know(ledger: Ledger, incident: Incident, channel: str, route: str) -> bool:
     match channel, route:
         case "statuspage", _:
-            return _is_public(ledger, incident)
+            return is_public(incident, ledger.catalogue)
         case "email", "stakeholders":
             due = find_customer_due(ledger, incident)
             return due is not None and (incident.acknowledged is not None or due <= ledger.now)
@@ -60,12 +60,6 @@ def _should_know(ledger: Ledger, incident: Incident, channel: str, route: str) -
             return incident.peak_severity >= ledger.paging.page_from
         case _:
             return True
-
-
-def _is_public(ledger: Ledger, incident: Incident) -> bool:
-    """Customers notice it: CRITICAL or HIGH at its worst, about a service they face."""
-    facing = any(ledger.catalogue.find(service).customer_facing for service in incident.services)
-    return incident.peak_severity >= Severity.HIGH and facing and not incident.own
 
 
 def _listens(channel: str, route: str, kind: NoticeKind, *, human: bool) -> bool:

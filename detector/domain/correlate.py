@@ -121,10 +121,10 @@ def _begin_again(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None
         return
     ledger.touch(incident)
     ledger.say(incident, "fired", f"{alert.rule} fires again: {alert.summary}", at=alert.fired)
-    until = _linger(known)
-    if until > ledger.now:
-        held = max(severity for severity, _ in _list_severities(incident, known, ledger.now))
-        alert = replace(alert, held_severity=held, held_until=max(until, known.held_until or until))
+    held = [severity for severity, _ in _list_severities(incident, known, ledger.now)]
+    if held:  # none where it ended in an earlier episode, though it may have been a moment ago
+        until = _linger(known)
+        alert = replace(alert, held_severity=max(held), held_until=max(until, known.held_until or until))
     ledger.hold(incident, alert)
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_never
 
-from detector.domain.incident import NoticeKind
+from detector.domain.catalogue import Catalogue
+from detector.domain.incident import Incident, NoticeKind
 from detector.domain.severity import Severity
 from detector.domain.text import clean_line, cut_text
 
@@ -58,6 +59,12 @@ class Disclosure:
     def affected(self) -> str:
         """The services as a sentence names them."""
         return ", ".join(self.services) or UNNAMED
+
+
+def is_public(incident: Incident, catalogue: Catalogue) -> bool:
+    """Customers notice it: CRITICAL or HIGH at its worst, about a service they face. A storm is told by the incidents in it."""
+    facing = any(catalogue.find(service).customer_facing for service in incident.services)
+    return incident.peak_severity >= Severity.HIGH and facing and not (incident.own or incident.route)
 
 
 def disclose(kind: NoticeKind, severity: Severity, facts: Mapping[str, Any]) -> Disclosure:
@@ -129,10 +136,14 @@ def format_minute(at: object) -> str:
     return "" if moment is None else moment.strftime("%Y-%m-%d %H:%M UTC")
 
 
+def is_person(actor: str) -> bool:
+    """Whether somebody wrote it, and not we."""
+    return actor.strip().lower() not in OURSELVES
+
+
 def _read_message(kind: NoticeKind, facts: Mapping[str, Any]) -> str:
     """What a person wrote as an update. Other lines are ours, and name rules, values and people."""
-    actor = _text(facts, "actor").strip().lower()
-    return redact(_text(facts, "message")) if kind is NoticeKind.UPDATE and actor not in OURSELVES else ""
+    return redact(_text(facts, "message")) if kind is NoticeKind.UPDATE and is_person(_text(facts, "actor")) else ""
 
 
 def _list_services(facts: Mapping[str, Any]) -> tuple[str, ...]:
