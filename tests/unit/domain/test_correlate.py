@@ -358,3 +358,13 @@ def test_notice_ids_belong_to_the_episode_they_were_queued_in() -> None:
         (2, "resolve"),
     ]
     assert len({notice.id for notice in course.notices}) == 4
+
+
+def test_a_second_alert_that_comes_back_with_a_relapse_holds_no_severity_of_the_episode_before() -> None:
+    """Both alerts of a resolved incident fire again in one batch: one relapse, at the severity they have now."""
+    play = Play()
+    play("fired errors high", "fired latency medium")
+    play("ended errors", "ended latency")
+    play("fired errors medium", "fired latency low")
+    assert play.status == ("open", "medium", "high")
+    assert play.incident.episode == 2
