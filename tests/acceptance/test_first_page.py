@@ -29,7 +29,7 @@ def _read_script() -> str:
 
 
 def test_the_first_page_of_the_readme(start_prometheus: Callable[..., Prometheus], tmp_path: Path) -> None:
-    """Every line works: the check is good, one incident opens and is paged, the edited rule resolves the page. Waits are shortened."""
+    """Every line works: a good check, one incident that opens and is paged, an edit that resolves the page. Waits are shortened."""
     port = free_port()
     target = f"127.0.0.1:{port}"
     start_prometheus(port=port, scrape_configs=[static_job("first", target)])

@@ -85,7 +85,9 @@ def make_block(name: str) -> str:
     """The text of one block. KeyError for a name that nothing makes."""
     if name.startswith("keys of "):
         section = list_sections()[name.removeprefix("keys of ")]
-        rows = [(f"`{known.name}`{' (required)' if known.required else ''}", _say(known.shape), known.about) for known in section.keys]
+        rows = [
+            (f"`{known.name}`{' (required)' if known.required else ''}", _say(known.shape), known.about) for known in section.keys
+        ]
         return _table(("key", "value", "meaning"), rows)
     return {"metrics": _make_metrics, "notices": _make_notices, "commands": _make_commands}[name]()
 
