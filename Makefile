@@ -75,6 +75,6 @@ $(INSTALLED): $(LOCKED) $(SOURCES)
 	@$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" >.cache/purelib
 	@# the locked packages, then the repository (for tests and benchmarks), both after the wheel itself
 	@{ cat .cache/purelib; pwd; } >"$$($(WHEEL)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/locked.pth"
-	@$(BIN)/uv pip install -q --python $(WHEEL)/bin/python --no-deps --offline dist/*.whl
+	@$(BIN)/uv pip install -q --compile-bytecode --python $(WHEEL)/bin/python --no-deps --offline dist/*.whl
 	@$(WHEEL)/bin/detector --version
 	@touch $@
