@@ -1,4 +1,4 @@
-"""`detector backtest` as a process: what it finds in a past that a real Prometheus holds, how it compares, limits, draws and fails."""
+"""`detector backtest` as a process: what it finds in the past of a real Prometheus, how it compares, limits, draws and fails."""
 
 import json
 import shutil
@@ -103,7 +103,7 @@ def test_finds_known_incidents(url: str, tmp_path: Path) -> None:
     assert cart["peak"] == pytest.approx(0.02, rel=0.05)
     assert checkout["severity"] == "high"
     weeks = (found["to"] - found["from"]) / 604_800
-    assert found["pages_per_week"] == pytest.approx(3 / weeks, rel=0.01)  # checkout rises from medium to high: a second key
+    assert found["pages_per_week"] == pytest.approx(2 / weeks, rel=0.01)
 
 
 def test_table_in_a_pipe(url: str, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_flaps_and_open_incidents_are_counted(url: str, tmp_path: Path) -> None:
     (search,) = (incident for incident in found["incidents"] if incident["service"] == "search")
     assert found["flaps"] >= 1
     assert search["resolved"] > HEAL + 1500
-    cut = _judge(_write(tmp_path), "--from", START + 1800, "--to", BREACH + 900, "--prometheus", url)
+    cut = _judge(_write(tmp_path), "--from", START + 1800, "--to", BREACH + 540, "--prometheus", url)
     assert [incident["resolved"] for incident in cut["incidents"]] == [None]
 
 
@@ -195,9 +195,8 @@ def test_severity_and_losses_are_told(url: str, tmp_path: Path) -> None:
     after = _write(tmp_path / "after", "0.05", '    severity: {low: "true"}\n')
     found = _judge(after, *_span(url), "--compare", before)["compare"]
     assert [incident["service"] for incident in found["lost"]] == ["cart"]
-    assert [(change["before"]["severity"], change["after"]["severity"]) for change in found["severity_changed"]] == [
-        ("high", "low")
-    ]
+    (change,) = found["severity_changed"]
+    assert (change["before"]["severity"], change["after"]["severity"]) == ("high", "low")
 
 
 @pytest.mark.parametrize("suffix", ["svg", "html"])
@@ -254,12 +253,8 @@ def test_unreachable_prometheus(tmp_path: Path) -> None:
 
 def test_query_that_prometheus_refuses(url: str, tmp_path: Path) -> None:
     """Many-to-many at run time: the reason and the query."""
-    more = (
-        '  - name: sick\n    signals: {level: "up * on () http_requests_total + on () http_requests_total"}\n    open: level > 1\n'
-    )
-    (tmp_path / "web.yaml").write_text(
-        RULE.format(threshold="0.01", more=more.replace("up * on () ", "http_requests_total * on () "))
-    )
+    query = "http_requests_total * on () http_requests_total"
+    _write(tmp_path, more=f'  - name: sick\n    signals: {{level: "{query}"}}\n    open: level > 1\n')
     done = _run(tmp_path, *_span(url))
     assert done.returncode == 1
     assert "bad_query" in done.stderr
