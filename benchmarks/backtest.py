@@ -79,7 +79,7 @@ async def write_day(folder: Path, data: Path, start: int) -> None:
         for number in range(SERVICES):
             file.writelines(_list_lines(number, start))
         file.write("# EOF\n")
-    argv = [
+    argv: list[str | Path] = [
         find_binary("promtool"),
         "tsdb",
         "create-blocks-from",
