@@ -136,7 +136,7 @@ def _list_lines(number: int, start: int) -> Iterator[str]:
 QUESTION = Question(
     name="backtest",
     text=f"What does a backtest of {DAYS} days x {SERVICES} services cost?",
-    method=f"`detector backtest --json` at a step of {STEP_SECONDS} s against a real Prometheus with a sample a minute on this machine.",
+    method=f"`detector backtest --json` at a step of {STEP_SECONDS} s; a real Prometheus with a sample a minute on this machine.",
     minutes=4,
     measure=measure,
 )
