@@ -184,6 +184,16 @@ EXPECTED: dict[str, list[str]] = {
     "unquoted-template.yaml": [
         "3:15: a key is plain text here, not a list or a mapping; quote text that begins with {{",
     ],
+    "verify-half-said.yaml": [
+        "4:9: a verification needs `name`: What is seen to be well, as the ticket lists it.",
+        "5:27: `url` is `shop.example/health`; a URL such as https://shop.example/health is needed",
+        "6:68: `expect` is `2xx`; an HTTP status such as 200 is needed",
+        "6:86: `environment` is `prod`; known: staging, production",
+        "7:39: `contains` belongs to a probe; give the `url` that is asked, or leave it out",
+        "8:27: `url` holds a user or password; leave it out, rule files hold no secrets",
+        "9:56: unknown key `expct` in a verification; did you mean `expect`?",
+        "10:10: `cart` stands twice in `verify`; give each item a name of its own",
+    ],
 }
 
 

@@ -210,6 +210,18 @@ ENVIRONMENT_FAULTS = {
         "secrets directory /nowhere cannot be read: No such file or directory",
     ),
     "no file": ({"DETECTOR_CONFIG": "/nowhere.yaml"}, "/nowhere.yaml cannot be read: No such file or directory"),
+    "requester": (
+        {"DETECTOR_PAGERDUTY__REQUESTER": "ann", "DETECTOR_PAGERDUTY__API_TOKEN": SECRET},
+        "DETECTOR_PAGERDUTY__REQUESTER must be a mail address such as ann@example.org",
+    ),
+    "requester alone": (
+        {"DETECTOR_PAGERDUTY__REQUESTER": "ann@example.org"},
+        "DETECTOR_PAGERDUTY has a requester and no API token to ask with; set DETECTOR_PAGERDUTY__API_TOKEN",
+    ),
+    "webhook secret": (
+        {"DETECTOR_PAGERDUTY__WEBHOOK_SECRET": " "},
+        "DETECTOR_PAGERDUTY__WEBHOOK_SECRET is empty; leave it out or give the value",
+    ),
 }
 
 

@@ -193,6 +193,8 @@ class Reader:
     def _words(self, kind: Kind, node: Scalar, name: str) -> Any:  # noqa: ANN401  as `read`
         if kind is Kind.TEMPLATE:
             return self._template(node)
+        if kind is Kind.URL and "@" in node.text.partition("://")[2].partition("/")[0]:
+            return self._refuse(node, f"`{name}` holds a user or password; leave it out, rule files hold no secrets")
         if kind is Kind.URL and not _URL.fullmatch(node.text):
             return self._refuse(node, f"`{name}` is {quote(node.text)}; {kind.value} is needed")
         return self._time(node, name) if kind is Kind.TIME else node.text
