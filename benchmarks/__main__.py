@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import crowd, evaluation, history, idle, latency, report, start
+from benchmarks import backtest, crowd, evaluation, history, idle, latency, report, start
 from benchmarks.petshop import ranking
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from benchmarks.question import Figure, Question, Say
 
-QUESTIONS = {module.QUESTION.name: module.QUESTION for module in (start, evaluation, idle, crowd, latency, ranking)}
+QUESTIONS = {module.QUESTION.name: module.QUESTION for module in (start, evaluation, idle, crowd, latency, ranking, backtest)}
 DONE, OVER, FAILED, USAGE = 0, 1, 1, 2
 _PROGRESS_LINE_SECONDS = 30.0
 

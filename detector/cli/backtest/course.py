@@ -20,6 +20,7 @@ from detector.cli.backtest.plot import Canvas
 from detector.cli.backtest.reference import OtherRulesError, find_rules
 from detector.cli.backtest.report import print_report
 from detector.cli.exit import DONE, FAILURE, OVER_LIMIT, USAGE, fail
+from detector.cli.setting import read_settings
 from detector.cli.table import clean, show_time
 from detector.domain.ledger import Paging
 from detector.domain.severity import Severity
@@ -54,7 +55,7 @@ class Order:
 
 def perform(order: Order) -> int:
     """Run and print; the exit code."""
-    settings = _read_settings()
+    settings = _read_settings(needed=not order.prometheus)
     url = order.prometheus or (settings.prometheus_url if settings is not None else "http://127.0.0.1:9090")
     try:
         with tempfile.TemporaryDirectory(prefix="detector-backtest-") as folder:
@@ -127,10 +128,12 @@ def make_exchange(settings: Settings | None, url: str) -> Exchange:
     return Exchange(make_exchange_option(settings))
 
 
-def _read_settings() -> Settings | None:
-    """None where this machine's settings are wrong: a backtest needs none of them."""
+def _read_settings(*, needed: bool) -> Settings | None:
+    """The settings; where `--prometheus` is given, None when they are wrong: nothing else of them is needed."""
     from detector.adapters.settings import WrongSettingsError, load_settings
 
+    if needed:
+        return read_settings()
     try:
         return load_settings()
     except WrongSettingsError:
