@@ -43,18 +43,19 @@ from detector.app.dispatcher import Dispatcher
 from detector.app.evaluation import Evaluator
 from detector.app.fallback import Fallback
 from detector.app.followup import Followup
-from detector.app.guard import guard
+from detector.app.guard import guard, open_patiently
 from detector.app.heartbeat import Heartbeat
 from detector.app.meter import MeteredSource
 from detector.app.muteboard import MuteBoard
 from detector.app.poller import Poller
+from detector.app.publication import PublicDesk
 from detector.app.reloader import Reloader
 from detector.app.roster import Roster
 from detector.app.sentinel import Sentinel
 from detector.domain.incident import PAGERDUTY
 from detector.domain.ticket import list_open_facts
 from detector.ports.channel import Eager
-from detector.ports.error import PermanentError, TemporaryError
+from detector.ports.error import PermanentError
 from detector.ports.rulefile import RuleFilesError
 from detector.transport.exchange import Exchange
 from detector.web.access import LOCAL_HOSTS, Access
@@ -62,6 +63,7 @@ from detector.web.metrics import Metrics
 from detector.web.pagerduty import PagerDutyHook
 from detector.web.server import BindError, WebServer
 from detector.web.site import Site
+from detector.web.status import StatusPage, StatusSite
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -76,7 +78,6 @@ if TYPE_CHECKING:
     Snapshot: TypeAlias = Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]
 
 DONE, FAILURE, USAGE = 0, 1, 2
-STORE_RETRY_SECONDS = 2.0
 LAG_EVERY_SECONDS = 1.0
 SETTLE_SECONDS = 3.0
 DELIVERY_STOP_SECONDS = 8.0
@@ -153,6 +154,7 @@ class Daemon:
         )
         self._pulse = DaemonPulse(self._poller, clock)
         desk = WritingDesk(self._committer, store, roster, self._reloader, self._board, paging, clock)
+        page = StatusPage(PublicDesk(self._committer, store, roster, clock), self._pulse, clock)
         site = Site(
             metrics=self._metrics,
             query=ReadingDesk(store, roster, self._board, self._committer, clock),
@@ -160,16 +162,21 @@ class Daemon:
             pulse=self._pulse,
             access=make_access(settings),
             version=__version__,
+            status=page,
             pagerduty=PagerDutyHook(self._followup.ear, list_webhook_secrets(settings)),
         )
         self._web = WebServer(site, settings.listen.host, settings.listen.port)
+        self._servers = {"web": self._web}
+        if (public := settings.status_listen) is not None:
+            self._servers["status page"] = WebServer(StatusSite(page), public.host, public.port, setting="DETECTOR_STATUS_LISTEN")
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
         """Start, wait for the end, stop."""
         try:
-            self._web.bind()
+            for server in self._servers.values():
+                server.bind()
         except BindError as fault:
             return say(str(fault), USAGE)
         loop = asyncio.get_running_loop()
@@ -185,7 +192,8 @@ class Daemon:
             stack.push_async_callback(self._probe.close)
             if self._account is not None:
                 stack.push_async_callback(self._account.close)
-            self._spawn("web", self._web.serve)
+            for name, server in self._servers.items():
+                self._spawn(name, server.serve)
             try:
                 code = await self._start()
                 if code == DONE:
@@ -196,7 +204,7 @@ class Daemon:
 
     async def _start(self) -> int:
         try:
-            if not await self._open_store():
+            if not await open_patiently(self._store, self._stop, self._observer):
                 return DONE
         except PermanentError as fault:
             return say(str(fault), FAILURE)
@@ -237,21 +245,6 @@ class Daemon:
         self._observer.note("ready", rules=len(self._roster.rules), prometheus=self._settings.prometheus_url, port=self._web.port)
         return DONE
 
-    async def _open_store(self) -> bool:
-        """Open the store, trying again while it does not answer; False when told to stop meanwhile."""
-        while True:
-            try:
-                await self._store.open()
-            except TemporaryError as fault:
-                self._observer.trouble("store", f"{fault}; trying again every {STORE_RETRY_SECONDS:g} s")
-                try:
-                    async with asyncio.timeout(STORE_RETRY_SECONDS):
-                        await self._stop.wait()
-                except TimeoutError:
-                    continue
-                return False
-            return True
-
     async def _tell_start(self, report: StartReport) -> None:
         findings = [str(finding) for finding in report.findings]
         if fault := await self._complaint.judge_rules(findings, used_last_good=report.used_last_good):
@@ -289,9 +282,10 @@ class Daemon:
         await asyncio.gather(*(dispatcher.stop(DELIVERY_STOP_SECONDS) for dispatcher in self._dispatchers))
         if self._pulse.store_open:
             await self._committer.checkpoint()
-        self._web.stop()
+        for server in self._servers.values():
+            server.stop()
         for task in self._tasks:
-            if task.get_name() != "web":
+            if task.get_name() not in self._servers:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._committer.close()

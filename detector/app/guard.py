@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from detector.ports.error import TemporaryError
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
 
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
+    from detector.ports.store import Store
 
 PAUSE_SECONDS = 1.0
+STORE_RETRY_SECONDS = 2.0
 
 
 async def guard(name: str, work: Callable[[], Awaitable[None]], clock: Clock, observer: Observer) -> None:
@@ -24,6 +28,22 @@ async def guard(name: str, work: Callable[[], Awaitable[None]], clock: Clock, ob
         else:
             return
         await clock.sleep(PAUSE_SECONDS)
+
+
+async def open_patiently(store: Store, stop: asyncio.Event, observer: Observer) -> bool:
+    """Open the store, trying again while it does not answer; False when told to stop meanwhile. Raises PermanentError."""
+    while True:
+        try:
+            await store.open()
+        except TemporaryError as fault:
+            observer.trouble("store", f"{fault}; trying again every {STORE_RETRY_SECONDS:g} s")
+            try:
+                async with asyncio.timeout(STORE_RETRY_SECONDS):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+            return False
+        return True
 
 
 async def wait_for(tasks: Iterable[asyncio.Task[Any]], seconds: float, clock: Clock) -> bool:

@@ -31,12 +31,13 @@ class BindError(Exception):
 
 
 class WebServer:
-    """Serves one ASGI application on one address. Port 0 takes any free one, which `port` then names."""
+    """Serves one ASGI application on one address, which `setting` gave. Port 0 takes any free one, which `port` then names."""
 
-    def __init__(self, application: ASGI3Application, host: str, port: int) -> None:
+    def __init__(self, application: ASGI3Application, host: str, port: int, *, setting: str = "DETECTOR_LISTEN") -> None:
         self._application = application
         self._host = host
         self._port = port
+        self._setting = setting
         self._socket: socket.socket | None = None
         self._server: _Quiet | None = None
 
@@ -54,7 +55,7 @@ class WebServer:
         except OSError as error:
             # create_server adds the address to its words; faults of a name lookup have numbers of their own
             words = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
-            raise BindError(f"cannot listen on {shown}: {words}; set DETECTOR_LISTEN to a free address") from error
+            raise BindError(f"cannot listen on {shown}: {words}; set {self._setting} to a free address") from error
         self._port = self._socket.getsockname()[1]
 
     async def serve(self) -> None:

@@ -14,6 +14,7 @@ from detector.web import metrics as metrics_module
 from detector.web.access import Access, check_json
 from detector.web.exchange import Problem, read_body, replay_body, send_answer, send_json, send_problem
 from detector.web.pagerduty import PATH as PAGERDUTY_PATH
+from detector.web.status import PATHS as STATUS_PATHS
 
 if TYPE_CHECKING:
     from uvicorn._types import (
@@ -28,13 +29,14 @@ if TYPE_CHECKING:
     from detector.ports.query import Desk, Pulse, Query
     from detector.web.metrics import Metrics
     from detector.web.pagerduty import PagerDutyHook
+    from detector.web.status import StatusPage
 
 REQUEST_SECONDS = 30.0
 _READING = {"GET", "HEAD"}
 
 
 class Site:
-    """The application. `query`, `desk` and `pulse` are the daemon's; `pagerduty` hears what PagerDuty says."""
+    """The application. `query`, `desk` and `pulse` are the daemon's; `pagerduty` hears what PagerDuty says, `status` is for all."""
 
     def __init__(
         self,
@@ -46,7 +48,9 @@ class Site:
         access: Access,
         version: str,
         pagerduty: PagerDutyHook | None = None,
+        status: StatusPage | None = None,
     ) -> None:
+        self._status = status
         self._pagerduty = pagerduty
         self._metrics = metrics
         self._query = query
@@ -95,6 +99,8 @@ class Site:
             raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{path} answers {allowed} only", allow=allowed)
         elif path == PAGERDUTY_PATH and self._pagerduty is not None:
             await self._pagerduty.answer(scope, receive, send)
+        elif path in STATUS_PATHS and self._status is not None:
+            await self._status.answer(scope, send)
         elif path.startswith("/api/"):
             await self._hand_over(scope, receive, send)
         else:
