@@ -29,6 +29,7 @@ from detector.adapters.prometheus import PrometheusSource
 from detector.adapters.rulefile import RuleDirectory
 from detector.adapters.settings.policy import list_fallbacks, list_webhook_secrets, make_exchange_option, make_paging
 from detector.adapters.store import SqlStore, create_store
+from detector.adapters.surroundings import OutsideWorld
 from detector.adapters.template import TemplateRenderer
 from detector.adapters.watch import RuleWatch
 from detector.adapters.wording import EMAIL, SLACK, STAKEHOLDERS, STATUSPAGE, TemplateFolder, WrongTemplateError
@@ -39,6 +40,7 @@ from detector.app.baseline import BaselineKeeper
 from detector.app.cache import QueryCache
 from detector.app.committer import Committer
 from detector.app.desk import DaemonPulse, ReadingDesk, WritingDesk
+from detector.app.diagnosis import Diagnostician
 from detector.app.dispatcher import Dispatcher
 from detector.app.evaluation import Evaluator
 from detector.app.fallback import Fallback
@@ -139,6 +141,9 @@ class Daemon:
         self._backlog = BacklogWatch(store, clock, observer, late_after_seconds=settings.fallback_after)
         self._account = account = make_account(settings)
         self._probe = HttpProbe(Exchange())
+        # its own connections and permits: a diagnosis never stands before the rules' queries
+        self._asking = Exchange(make_exchange_option(settings))
+        diagnostician = Diagnostician(PrometheusSource(self._asking, settings.prometheus_url), OutsideWorld(self._prober), store)
         self._followup = Followup(
             self._committer,
             store,
@@ -149,6 +154,7 @@ class Daemon:
             source=metered,
             cache=self._cache,
             probe=self._probe,
+            diagnostician=diagnostician,
             account=account,
             requester=settings.pagerduty.requester or "",
         )
@@ -186,6 +192,7 @@ class Daemon:
         async with AsyncExitStack() as stack:
             stack.push_async_callback(self._prometheus.close)
             stack.push_async_callback(self._prober.close)
+            stack.push_async_callback(self._asking.close)
             stack.push_async_callback(self._store.close)
             for channel in self._channels:
                 stack.push_async_callback(channel.close)

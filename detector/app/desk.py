@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from detector.app.reloader import Reloader
     from detector.app.roster import Roster
     from detector.domain.alert import AlertState
+    from detector.domain.deploy import Deploy
     from detector.domain.incident import Book, Decision, Event, Incident
     from detector.domain.label import Labels
     from detector.domain.ledger import Paging
@@ -51,6 +52,10 @@ class ReadingDesk:
     async def timeline(self, incident: str) -> Sequence[Event]:
         """Its events, oldest first."""
         return await self._store.timeline(incident)
+
+    async def list_deploys(self, service: str | None, since: float, until: float, limit: int) -> Sequence[Deploy]:
+        """Deploys that were told, newest first."""
+        return await self._store.list_deploys(service, since, until, limit)
 
     def live_state(self, rule: str, labels: Labels) -> AlertState | None:
         """State of one alert as the last evaluation left it."""
@@ -122,6 +127,10 @@ class WritingDesk:
     async def expire_mute(self, mute: str, by: str) -> KeptMute:
         """End one early."""
         return await self._board.expire(mute, by)
+
+    async def add_deploy(self, told: Deploy) -> None:
+        """Keep what was told of a deploy."""
+        await self._store.add_deploy(told)
 
     async def _submit(self, incident: str, decide: Decide) -> Incident:
         """Commit it, on a closed incident too; the incident as it is now."""

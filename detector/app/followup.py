@@ -1,6 +1,7 @@
 """Everything that follows an incident from its opening to its close beside the path itself, wired in one place for the daemon.
 
-`readback` hears PagerDuty, `callout` names and summons people, `verifier` runs probes, `watch` compares signals after the end.
+`readback` hears PagerDuty, `callout` names and summons people, `examiner` diagnoses, `verifier` runs probes, `watch` compares
+signals after the end.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from detector.app.callout import Callout
+from detector.app.examiner import Examiner
 from detector.app.readback import Readback
 from detector.app.verifier import Verifier
 from detector.app.watch import SignalWatch
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from detector.app.cache import QueryCache
     from detector.app.committer import Committer
+    from detector.app.diagnosis import Diagnostician
     from detector.app.roster import Roster
     from detector.domain.ledger import Paging
     from detector.ports.clock import Clock
@@ -42,6 +45,7 @@ class Followup:
         source: SampleSource,
         cache: QueryCache,
         probe: Probe,
+        diagnostician: Diagnostician,
         account: PagerDutyAccount | None = None,
         requester: str = "",
     ) -> None:
@@ -49,6 +53,7 @@ class Followup:
         self._callout = Callout(committer, roster, paging, clock, observer, account, requester=requester)
         self._verifier = Verifier(committer, roster, paging, clock, observer, probe)
         self._watch = SignalWatch(committer, store, roster, paging, clock, observer, source, cache)
+        self._examiner = Examiner(committer, roster, paging, clock, observer, diagnostician)
         self._asks = account is not None
 
     def duties(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
@@ -57,5 +62,6 @@ class Followup:
             "callout": self._callout.run,
             "verifier": self._verifier.run,
             "signal watch": self._watch.run,
+            "diagnosis": self._examiner.run,
         }
         return duties | ({"pagerduty read back": self.ear.run} if self._asks else {})

@@ -65,16 +65,13 @@ def read_moment(text: str) -> float:
 
 def lay_out(found: Diagnosis) -> dict[str, Any]:
     """The diagnosis as JSON shows it."""
+    from detector.domain.view import view_result, view_suspect
+
     return {
         "service": found.service,
         "at": found.at,
-        "checks": [
-            {"name": result.check.value, "verdict": result.verdict.value, "message": result.message, "link": result.link or None}
-            for result in found.results
-        ],
-        "suspects": [
-            {"service": suspect.service, "score": round(suspect.score, 3), "why": suspect.why} for suspect in found.suspects
-        ],
+        "checks": [view_result(result) for result in found.results],
+        "suspects": [view_suspect(suspect) for suspect in found.suspects],
     }
 
 

@@ -15,8 +15,10 @@ from enum import Enum, StrEnum
 from typing import Any
 
 from detector.domain.alert import SignalTrack
+from detector.domain.check import Result
 from detector.domain.label import NO_LABELS, Labels, digest_labels, digest_parts
 from detector.domain.severity import Severity
+from detector.domain.suspect import Suspect
 
 BLIND_ID = "blind"
 STORE_DOWN_ID = "store-down"
@@ -129,7 +131,7 @@ class Incident:
     beside PagerDuty that heard of it, `<channel>:<route>`; `updated`: when they last did. `muted` says by what, while it is, since
     `muted_since`; `heard` is the severity it had before, None where its episode began muted.
     `quiet`: it pages only above this severity (folded into a storm, or flapping). `verifying`: its metrics have recovered and its
-    probes have not passed yet.
+    probes have not passed yet. `checks` and `suspects` are those of the episode `diagnosed`.
     """
 
     id: str
@@ -176,6 +178,9 @@ class Incident:
     verifying: float | None = None
     verifications: tuple[Verification, ...] = ()
     responders: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[Result, ...] = ()
+    suspects: tuple[Suspect, ...] = ()
+    diagnosed: int = -1
 
     @property
     def own(self) -> bool:

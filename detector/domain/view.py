@@ -11,8 +11,10 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from detector.domain.alert import AlertState, Phase, SignalTrack
+from detector.domain.check import Result
 from detector.domain.incident import Event, Incident, JoinedAlert, Verification
 from detector.domain.label import Labels
+from detector.domain.suspect import Suspect
 from detector.domain.ticket import lead_alert, read_incident
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -63,6 +65,8 @@ def view_incident(incident: Incident) -> dict[str, Json]:
         "see_also": list(incident.see_also),
         "responders": dict(incident.responders),
         "verifications": [_view_verification(item) for item in incident.verifications],
+        "checks": [view_result(result) for result in incident.checks],
+        "suspects": [view_suspect(suspect) for suspect in incident.suspects],
     }
 
 
@@ -90,6 +94,21 @@ def view_alert(rule: str, service: str, state: AlertState) -> dict[str, Json]:
         "signals": _view_signals(state.signals),
         "unknown": state.unknown,
     }
+
+
+def view_result(result: Result) -> dict[str, Json]:
+    """JSON of what one check said."""
+    return {
+        "name": result.check.value,
+        "verdict": result.verdict.value,
+        "message": result.message,
+        "link": result.link or None,
+    }
+
+
+def view_suspect(suspect: Suspect) -> dict[str, Json]:
+    """JSON of a service that may be the cause."""
+    return {"service": suspect.service, "score": round(suspect.score, 3), "why": suspect.why}
 
 
 def _view_verification(item: Verification) -> dict[str, Json]:

@@ -42,6 +42,3 @@ class DeployLog(Protocol):
 
     async def list_deploys(self, service: str | None, since: float, until: float, limit: int) -> Sequence[Deploy]:
         """Those of a service (None: of all) in [since, until], newest first."""
-
-    async def add_deploy(self, deploy: Deploy) -> None:
-        """Keep one; the same one twice is one."""

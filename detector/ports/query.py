@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from detector.domain.alert import AlertState
+from detector.domain.deploy import Deploy
 from detector.domain.incident import Event, Incident
 from detector.domain.label import Labels
 from detector.domain.silence import KeptMute, MuteRequest, MuteStatus
@@ -67,6 +68,9 @@ class Query(Protocol):
     async def timeline(self, incident: str) -> Sequence[Event]:
         """Its events, oldest first."""
 
+    async def list_deploys(self, service: str | None, since: float, until: float, limit: int) -> Sequence[Deploy]:
+        """Deploys of a service (None: of all) in [since, until], newest first."""
+
     def live_state(self, rule: str, labels: Labels) -> AlertState | None:
         """State of one alert as the last evaluation left it."""
 
@@ -103,6 +107,9 @@ class Desk(Protocol):
 
     async def expire_mute(self, mute: str, by: str) -> KeptMute:
         """End one early. Raises UnknownMuteError, ResponseError where it has ended already, TemporaryError."""
+
+    async def add_deploy(self, told: Deploy) -> None:
+        """Keep what was told of a deploy. Raises TemporaryError."""
 
 
 class Pulse(Protocol):

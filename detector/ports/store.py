@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
 
 from detector.domain.alert import AlertState, RuleProgress
+from detector.domain.deploy import Deploy
 from detector.domain.incident import Book, Decision, Event, Incident, NoticeKind
 from detector.domain.label import Labels
 from detector.domain.severity import Severity
@@ -178,6 +179,12 @@ class Store(Protocol):
 
     async def expire_mute(self, identity: str, by: str, now: float) -> KeptMute | None:
         """End it now, by that person, unless it has ended; as it stands after that, None where there is none."""
+
+    async def add_deploy(self, told: Deploy) -> None:
+        """Keep a deploy; the same one twice is one."""
+
+    async def list_deploys(self, service: str | None, since: float, until: float, limit: int) -> Sequence[Deploy]:
+        """Deploys of a service (None: of all) in [since, until], newest first."""
 
     async def healthy(self) -> bool:
         """Whether a trivial read and write work now."""

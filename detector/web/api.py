@@ -19,6 +19,7 @@ from detector.domain.view import merge_live, view_alert, view_event, view_incide
 from detector.ports.error import OutsideError
 from detector.ports.query import Action
 from detector.ports.store import IncidentFilter
+from detector.web.deploy import add_deploys
 from detector.web.exchange import describe_problem
 from detector.web.link import MAX_LIMIT, Limit, link_next
 from detector.web.silence import add_silences
@@ -51,6 +52,23 @@ class VerificationModel(BaseModel):
     at: float | None
     by: str
     message: str
+
+
+class CheckModel(BaseModel):
+    """What one check of the diagnosis said."""
+
+    name: str
+    verdict: Literal["ok", "bad", "unknown"]
+    message: str
+    link: str | None
+
+
+class SuspectModel(BaseModel):
+    """A service that may be the cause; the likeliest stands first."""
+
+    service: str
+    score: float
+    why: str
 
 
 class IncidentModel(BaseModel):
@@ -89,6 +107,8 @@ class IncidentModel(BaseModel):
     see_also: list[str]
     responders: dict[str, str]
     verifications: list[VerificationModel]
+    checks: list[CheckModel]
+    suspects: list[SuspectModel]
 
 
 class EventModel(BaseModel):
@@ -181,6 +201,7 @@ def make_api(query: QueryPort, desk: Desk, version: str) -> FastAPI:
     _add_actions(api, query, desk)
     _add_state(api, query)
     add_silences(api, query, desk)
+    add_deploys(api, query, desk)
     return api
 
 

@@ -168,7 +168,7 @@ async def test_openapi_describes_every_endpoint_of_the_api(ask: Ask) -> None:
     paths = {"/api/v1/incidents", one, f"{one}/timeline", "/api/v1/alerts", "/api/v1/rules"}
     silences = "/api/v1/silences"
     paths |= {silences, f"{silences}/{{identity}}", f"{silences}/{{identity}}/expire"}
-    paths |= {f"{one}/update", f"{one}/tick"}
+    paths |= {f"{one}/update", f"{one}/tick", "/api/v1/deploys"}
     assert set(document["paths"]) == paths | {f"{one}/{action.value}" for action in Action}
     described = document["components"]["schemas"]["IncidentModel"]["properties"]
     shown = json.loads((await ask("GET", "/api/v1/incidents"))[2])[0]

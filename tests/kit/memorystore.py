@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from detector.adapters.store.listing import read_cursor, write_cursor
 from detector.domain.alert import AlertState, RuleProgress
+from detector.domain.deploy import Deploy
 from detector.domain.incident import FIXED_IDS, Book, Event, Incident, Notice, NoticeKind, Status
 from detector.domain.label import Labels
 from detector.domain.severity import Severity
@@ -83,6 +84,7 @@ class Disk:
     outbox: dict[str, Row] = field(default_factory=dict)
     rules: Mapping[str, str] | None = None
     mutes: dict[str, KeptMute] = field(default_factory=dict)
+    deploys: dict[str, Deploy] = field(default_factory=dict)
     epoch: int = 0
     writes: int = 0
     failure: OutsideError | None = None
@@ -228,6 +230,17 @@ class MemoryStore:
         self._check()
         found = [kept for kept in self.disk.mutes.values() if kept.ended(now) == ended]
         return sorted(found, key=lambda kept: (-kept.created, kept.mute.id))[:limit]
+
+    async def add_deploy(self, told: Deploy) -> None:
+        """Keep it."""
+        self._check()
+        self.disk.deploys.setdefault(told.id, told)
+
+    async def list_deploys(self, service: str | None, since: float, until: float, limit: int) -> Sequence[Deploy]:
+        """Newest first."""
+        self._check()
+        found = [told for told in self.disk.deploys.values() if service in {None, told.service} and since <= told.at <= until]
+        return sorted(found, key=lambda told: (-told.at, told.id))[:limit]
 
     async def expire_mute(self, identity: str, by: str, now: float) -> KeptMute | None:
         """End it now."""

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "0002"  # the newest file under migrations/versions
+REVISION = "0003"  # the newest file under migrations/versions
 SHARDS = 64
 
 metadata = MetaData()
@@ -136,6 +136,18 @@ mute = Table(
     Column("expired_at", Double),
     Column("expired_by", Word),
     Index("mute_ends", "ends"),
+)
+
+deploy = Table(
+    "deploy",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("service", Word, nullable=False),
+    Column("version", Word, nullable=False),
+    Column("at", Double, nullable=False),
+    Column("author", Word, nullable=False),
+    Column("url", Word, nullable=False),
+    Index("deploy_service", "service", "at"),
 )
 
 lease = Table(

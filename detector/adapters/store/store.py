@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
 
-from detector.adapters.store import codec, ledger, listing, mute, outbox, schema
+from detector.adapters.store import codec, deploy, ledger, listing, mute, outbox, schema
 from detector.adapters.store.lease import renew_leases
 from detector.adapters.store.postgres import PostgresDatabase
 from detector.adapters.store.session import Database, Session
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from detector.domain.alert import RuleProgress
+    from detector.domain.deploy import Deploy
     from detector.domain.incident import Event, Incident
     from detector.domain.silence import KeptMute
 
@@ -224,6 +225,24 @@ class SqlStore:
                 return await mute.expire_mute(connection, identity, by, now)
 
         return await self._session.run("ending a silence", run)
+
+    async def add_deploy(self, told: Deploy) -> None:
+        """Keep a deploy; the same one twice is one."""
+
+        async def run() -> None:
+            async with self._session.writing() as connection:
+                await deploy.add_deploy(connection, told)
+
+        await self._session.run("keeping a deploy", run)
+
+    async def list_deploys(self, service: str | None, since: float, until: float, limit: int) -> Sequence[Deploy]:
+        """Deploys of a service (None: of all) in [since, until], newest first."""
+
+        async def run() -> Sequence[Deploy]:
+            async with self._session.reading() as connection:
+                return await deploy.list_deploys(connection, service, since, until, limit)
+
+        return await self._session.run("listing deploys", run)
 
     async def healthy(self) -> bool:
         """Whether a trivial read and write work now, the leases being ours still; never raises."""
