@@ -52,7 +52,8 @@ class PublicDesk:
         now, catalogue = self._clock.now(), self._roster.catalogue
         opened = [each for each in self._committer.book.incidents.values() if each.status is not Status.CLOSED]
         current = choose_current(opened, catalogue)
-        recent = choose_recent(await self._read_closed(frozenset(each.id for each in opened), now), catalogue, now)
+        closed = await self._read_closed(frozenset(each.id for each in opened), now)
+        recent = choose_recent([*opened, *closed], catalogue, now)
         shown = {each.id: each for each in (*current, *recent)}
         timelines = {name: await self._read_timeline(each) for name, each in shown.items()}
         self._timelines = {name: self._timelines[name] for name in shown if name in self._timelines}

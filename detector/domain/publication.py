@@ -87,14 +87,14 @@ class Publication:
 
 
 def choose_current(incidents: Iterable[Incident], catalogue: Catalogue) -> list[Incident]:
-    """The public ones among those that are not closed, the latest first; what was muted before anybody heard of it stays in."""
-    found = (each for each in incidents if each.status is not Status.CLOSED and is_public(each, catalogue))
+    """The public ones among those somebody works on, the latest first; what was muted before anybody heard of it stays in."""
+    found = (each for each in incidents if each.status.active and is_public(each, catalogue))
     return sorted((each for each in found if not each.muted or each.heard is not None), key=_age)
 
 
 def choose_recent(incidents: Iterable[Incident], catalogue: Catalogue, now: float) -> list[Incident]:
-    """The public ones among those that are closed, of the last two weeks, the latest first."""
-    found = (each for each in incidents if each.status is Status.CLOSED and is_public(each, catalogue))
+    """The public ones among those that are over, watched or closed, of the last two weeks, the latest first."""
+    found = (each for each in incidents if not each.status.active and is_public(each, catalogue))
     return sorted((each for each in found if now - each.opened < RECENT_SECONDS), key=_age)[:MAX_RECENT]
 
 
@@ -116,7 +116,7 @@ def publish(
     facing = {name for name, service in catalogue.services.items() if service.customer_facing}
     worst: dict[str, Severity] = {}
     for incident in current:
-        for name in _list_facing(incident, catalogue) if incident.status.active else ():
+        for name in _list_facing(incident, catalogue):
             worst[name] = max(worst.get(name, Severity.LOW), incident.severity)
     quiet = UNKNOWN if blind else OPERATIONAL
     names = {name: public for name in facing | worst.keys() if (public := _disclose_name(name))}
@@ -183,9 +183,7 @@ def _read_update(event: Event) -> Update | None:
         case "relapse" | "flapping" | "still firing":
             return Update(event.at, INVESTIGATING, _AGAIN)
         case "resolved":
-            return Update(event.at, MONITORING, _STATE_WORDS[MONITORING])
-        case "closed":
-            return Update(event.at, RESOLVED, _STATE_WORDS[RESOLVED])
+            return Update(event.at, RESOLVED, _STATE_WORDS[MONITORING])
         case "update" if is_person(event.actor):
             return _read_words(event)
         case _:
@@ -196,7 +194,8 @@ def _read_words(event: Event) -> Update:
     """As `response.update` joined them: message, ETA, state."""
     parts = event.message.split("; ")
     state = parts.pop() if parts[-1] in STATES else ""
-    words = redact("; ".join(part if not part.startswith("ETA ") else f"{part}." for part in parts))
+    eta = f"{parts.pop()}." if parts and parts[-1].startswith("ETA ") else ""
+    words = redact(" ".join(filter(None, ("; ".join(parts), eta))))
     return Update(event.at, state, words or _STATE_WORDS[state or INVESTIGATING])
 
 
