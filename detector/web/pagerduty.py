@@ -63,11 +63,12 @@ class PagerDutyHook:
         """Answer one request; raises Problem."""
         if scope["method"] != "POST":
             raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{PATH} answers POST only", allow="POST")
+        # read before any refusal: a sender that is cut while it writes may see a reset instead of the reason
+        body = await read_body(scope, receive, max_bytes=MAX_BODY_BYTES, seconds=BODY_SECONDS)
         if not self._secrets:
             raise Problem(
                 HTTPStatus.NOT_FOUND, "webhooks are off; set DETECTOR_PAGERDUTY__WEBHOOK_SECRET to the subscription's secret"
             )
-        body = await read_body(scope, receive, max_bytes=MAX_BODY_BYTES, seconds=BODY_SECONDS)
         if not verify_body(self._secrets, body, find_header(scope, b"x-pagerduty-signature") or ""):
             raise Problem(HTTPStatus.FORBIDDEN, "no signature in X-PagerDuty-Signature matches the body and the secret")
         event = _read_event(body)
