@@ -103,7 +103,7 @@ async def check_database(case: Case) -> Result:
 
 async def check_third_parties(case: Case) -> Result:
     """Status pages and plain probes of those the service needs."""
-    named = case.inquiry.statuspages or case.inquiry.probes
+    named = [*case.inquiry.statuspages, *case.inquiry.probes]
     if named and not case.live and not case.inquiry.measurements.get(Check.THIRD_PARTIES):
         return Result(Check.THIRD_PARTIES, Verdict.UNKNOWN, f"{', '.join(named)}: status pages and probes tell of now only")
     pages = [_look(name, case.surroundings.read_statuspage(url)) for name, url in case.inquiry.statuspages.items()]

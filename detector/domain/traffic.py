@@ -45,6 +45,9 @@ def judge_traffic(course: Course, days: Sequence[MatrixOutcome], above: float) -
             )
         usual, said = [median(before)], "the median of the two hours before (no history of other days)"
     level, most = median(now), max(usual)
-    factor = level / most if most > 0 else float("inf") if level > 0 else 1.0
+    if most <= 0:
+        message = f"{format_number(round(level))} requests in a window, usually none at this hour"
+        return Result(Check.TRAFFIC, Verdict.BAD if level > 0 else Verdict.OK, message)
+    factor = level / most
     message = f"{format_number(round(level))} requests in a window, {format_number(round(factor, 2))} times {said}"
     return Result(Check.TRAFFIC, Verdict.BAD if factor > above else Verdict.OK, message)
