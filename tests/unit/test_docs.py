@@ -125,13 +125,14 @@ def test_all_examples_are_known_kinds() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_what_is_made_from_the_program_is_up_to_date(page: Path) -> None:
     """Made tables are as the program makes them; run `python -m tests.kit.manual` after a change."""
-    assert rewrite(_read(page)) == _read(page)
+    assert rewrite(_read(page)) == _read(page), "run `python -m tests.kit.manual`"
 
 
 def test_every_key_of_rule_files_stands_in_the_reference() -> None:
     """Each section has its table, and each key that `detector schema` prints is in one."""
     blocks = find_blocks(_read(DOCS / "rules.md"))
-    assert {f"keys of {name}" for name in list_sections()} == {name for name in blocks if name.startswith("keys of ")}
+    wanted_blocks = {f"keys of {name}" for name in list_sections()}
+    assert wanted_blocks - blocks.keys() == set(), "give it `<!-- made: keys of ... -->` and `<!-- /made -->` in docs/rules.md"
     told = set(re.findall(r"^\| `(\w+)`", "".join(blocks.values()), re.MULTILINE))
     schema = make_schema()
     wanted = {name for part in (schema, schema["then"], schema["else"]["anyOf"][0]) for name in part.get("properties", {})}
@@ -174,7 +175,9 @@ def test_the_table_of_settings_is_that_of_the_program(monkeypatch: pytest.Monkey
     """No setting is missing or invented, and each default is the one that holds."""
     monkeypatch.delenv("STATE_DIRECTORY", raising=False)
     wanted = {name_path(path): _show_default(_find_field(Settings, path)) for path in Shape(Settings).leaves}
-    assert {row[0].strip("`"): row[1].strip("`") for row in _find_table(DOCS / "operations.md", "setting")} == wanted
+    told = {row[0].strip("`"): row[1].strip("`") for row in _find_table(DOCS / "operations.md", "setting")}
+    assert sorted(wanted.items() - told.items()) == [], "settings without a row in docs/operations.md, or with another default"
+    assert sorted(told.items() - wanted.items()) == [], "rows of docs/operations.md without a setting"
 
 
 def test_every_setting_that_is_named_exists() -> None:
@@ -219,7 +222,8 @@ def _read_event(node: ast.expr) -> Iterator[str]:
 
 def test_every_line_of_the_log_is_explained() -> None:
     """The table of log lines has every event that the program writes, and no other."""
-    assert set(_find_names(DOCS / "operations.md", "line")) == set(_list_events())
+    told, written = set(_find_names(DOCS / "operations.md", "line")), set(_list_events())
+    assert (written - told, told - written) == (set(), set()), "lines without a row in docs/operations.md, rows without a line"
 
 
 def test_exit_codes_are_those_of_the_program() -> None:
