@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from detector import __version__
 from detector.adapters.calendar import RuleCalendar
 from detector.adapters.clock import SystemClock
+from detector.adapters.command import ProcessRunner
 from detector.adapters.heartbeat import HeartbeatPing
 from detector.adapters.log import LogObserver, set_up_log
 from detector.adapters.notify import ServiceManager
@@ -133,7 +134,9 @@ class Daemon:
         )
         self._prober = Exchange()
         self._channels = make_channels(settings, renderer, observer, self._list_facts)
-        fallback = Fallback(list_fallbacks(settings), self._committer, self._offer, clock, observer)
+        fallback = Fallback(
+            list_fallbacks(settings), self._committer, self._offer, clock, observer, slack=settings.slack is not None
+        )
         self._dispatchers = [
             Dispatcher(channel, store, observer, clock, fallback_after_seconds=settings.fallback_after, on_failing=fallback.take)
             for channel in self._channels
@@ -155,6 +158,7 @@ class Daemon:
             cache=self._cache,
             probe=self._probe,
             diagnostician=diagnostician,
+            runner=ProcessRunner(settings.mitigation_environment),
             account=account,
             requester=settings.pagerduty.requester or "",
         )
@@ -295,6 +299,7 @@ class Daemon:
             if task.get_name() not in self._servers:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._followup.stop()
         await self._committer.close()
         self._observer.note("stopped")
 

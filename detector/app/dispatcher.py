@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from detector.app.attempt import Outcome, accept, judge
+from detector.app.fallback import UNDELIVERED
 from detector.app.spare import SPARE_LIMIT, Lane, Spare, SpareQueue, lane_of
 from detector.domain.incident import NoticeKind
 from detector.domain.severity import Severity
@@ -181,10 +182,9 @@ class Dispatcher:
 
     def _tell_collapse(self, delivery: Delivery) -> None:
         """Nobody was paged for what opened and ended meanwhile; what was grave is told by another road."""
-        detail = "opened and ended undelivered"
-        self._observer.delivery_ended(delivery, "collapsed", self._clock.now(), detail)
+        self._observer.delivery_ended(delivery, "collapsed", self._clock.now(), UNDELIVERED)
         if delivery.kind in _OPENING and delivery.severity >= Severity.HIGH and self._on_failing is not None:
-            self._on_failing(delivery, detail)
+            self._on_failing(delivery, UNDELIVERED)
 
     def _begin_claim(self) -> None:
         free = self._concurrency - len(self._flights)
