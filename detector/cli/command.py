@@ -29,6 +29,7 @@ COMMANDS = {
     "backtest": "Replay rules over the past of a Prometheus.",
     "schema": "Print the JSON Schema of rule files.",
     "diagnose": "Look at the usual causes of a service's trouble, and name the likely culprit.",
+    "deploys": "Tell of deploys, and list them.",
     "incidents": "List incidents and respond to them.",
     "silence": "Keep alerts quiet for a while.",
     "demo": "Show it all on this machine: a broken service, a page, the repair.",

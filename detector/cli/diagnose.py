@@ -9,18 +9,19 @@ import asyncio
 import json
 import sys
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detector.cli.exit import DONE, FAILURE, USAGE, fail
+from detector.cli.moment import read_moment
 from detector.cli.setting import read_settings
 from detector.cli.table import clean, show_time
 
 if TYPE_CHECKING:
     from detector.adapters.settings import Settings
     from detector.domain.check import Diagnosis
+    from detector.domain.deploy import Deploy
     from detector.domain.rule import RuleSet
 
 LIVE_SECONDS = 300.0
@@ -46,21 +47,6 @@ def diagnose(
     else:
         _show(found)
     raise typer.Exit(DONE if found.first_bad is None else FAILURE)
-
-
-def read_moment(text: str) -> float:
-    """Unix seconds of unix seconds or ISO 8601 (UTC where it names no zone); typer.BadParameter for anything else."""
-    try:
-        moment = float(text)
-    except ValueError:
-        try:
-            found = datetime.fromisoformat(text)
-        except ValueError:
-            raise typer.BadParameter(f"--at is {text}; write unix seconds or a time such as 2026-11-23T08:00:00Z") from None
-        moment = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    if not 0 <= moment < 1e11:  # noqa: PLR2004 - the year 5138; also refuses NaN, and milliseconds
-        raise typer.BadParameter(f"--at is {text}, no moment in unix seconds")
-    return moment
 
 
 def lay_out(found: Diagnosis) -> dict[str, Any]:
@@ -89,6 +75,28 @@ def _load_rules(settings: Settings) -> RuleSet:
         ) from None
 
 
+class _RemoteDeploys:
+    """The daemon's log of deploys; without a daemon none is known, and the diagnosis works all the same."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    async def list_deploys(self, service: str | None, since: float, until: float, limit: int) -> list[Deploy]:
+        """Those that the daemon was told of."""
+        return await asyncio.to_thread(self._ask, service, since, until, limit)
+
+    def _ask(self, service: str | None, since: float, until: float, limit: int) -> list[Deploy]:
+        from detector.cli.client import Client, DaemonError
+        from detector.domain.deploy import Deploy
+
+        client = Client(self._settings)
+        try:
+            found = list(client.list("/api/v1/deploys", limit, service=service, since=since, until=until))
+        except DaemonError:
+            return []
+        return [Deploy(told["service"], told["version"], told["at"], told["by"], told["url"]) for told in found]
+
+
 async def _diagnose(settings: Settings, rules: RuleSet, service: str, at: float, *, live: bool) -> Diagnosis:
     from detector.adapters.prometheus import PrometheusSource
     from detector.adapters.settings.policy import make_exchange_option
@@ -98,7 +106,7 @@ async def _diagnose(settings: Settings, rules: RuleSet, service: str, at: float,
 
     async with Exchange(make_exchange_option(settings)) as prometheus, Exchange() as outside:
         source = PrometheusSource(prometheus, settings.prometheus_url)
-        return await Diagnostician(source, OutsideWorld(outside)).diagnose(rules, service, at, live=live)
+        return await Diagnostician(source, OutsideWorld(outside), _RemoteDeploys(settings)).diagnose(rules, service, at, live=live)
 
 
 def _show(found: Diagnosis) -> None:

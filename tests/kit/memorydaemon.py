@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from detector.domain.alert import AlertState, Phase, SignalTrack
+from detector.domain.deploy import Deploy
 from detector.domain.incident import Event, Incident, Status
 from detector.domain.label import Labels
 from detector.domain.mute import Mute, MuteKind, parse_matchers
@@ -30,6 +31,7 @@ class MemoryDaemon:
         self.ticks: list[tuple[str, str, str]] = []
         window = Mute("w1", MuteKind.WINDOW, parse_matchers(["service=reports"]), 1.0, 9000.0, "rule files", "maintenance window")
         self.now = 1000.0
+        self.deploys: list[Deploy] = []
         self.mutes = {"w1": KeptMute(window, 1.0)}
 
     async def list_incidents(self, wanted: IncidentFilter) -> IncidentPage:
@@ -90,6 +92,17 @@ class MemoryDaemon:
             raise ResponseError(f"silence {mute} was ended by {self.mutes[mute].expired_by}; nothing to do")
         self.mutes[mute] = replace(self.mutes[mute], expired=self.now, expired_by=by)
         return self.mutes[mute]
+
+    async def add_deploy(self, told: Deploy) -> None:
+        """Keep it."""
+        if self.down:
+            raise TemporaryError("database is locked")
+        self.deploys.append(told)
+
+    async def list_deploys(self, service: str | None, since: float, until: float, limit: int) -> Sequence[Deploy]:
+        """Newest first."""
+        found = [told for told in self.deploys if service in {None, told.service} and since <= told.at <= until]
+        return sorted(found, key=lambda told: -told.at)[:limit]
 
     async def respond(self, incident: str, action: Action, by: str, text: str) -> Incident:
         """Remember it; nothing can be resolved."""

@@ -1,0 +1,110 @@
+"""What a diagnosis looks at outside, against real servers, sockets and files."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from detector.adapters.surroundings import OutsideWorld
+from detector.domain.inquiry import Logs
+from detector.ports.error import OutsideError
+from detector.standin.server import Server
+from detector.transport.exchange import Exchange
+from tests.kit.port import free_port
+
+SUMMARY = {"status": {"indicator": "major", "description": "Partial Outage"}, "incidents": [{"name": "API errors"}]}
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[OutsideWorld]:
+    """The adapter, with little patience."""
+    async with Exchange() as exchange:
+        yield OutsideWorld(exchange, deadline_seconds=2.0)
+
+
+async def serve(asked: list[str] | None = None, **answers: web.Response) -> Server:
+    """A server that answers /NAME...; `asked` takes what was asked for."""
+    app = web.Application()
+    seen = [] if asked is None else asked
+
+    async def answer(request: web.Request) -> web.Response:
+        served = answers[request.match_info["name"].split("/")[0]]
+        seen.append(request.path_qs)
+        return web.Response(status=served.status, body=served.body, content_type=served.content_type)
+
+    app.router.add_get("/{name:.*}", answer)
+    return Server(app)
+
+
+async def test_a_status_page_is_read(world: OutsideWorld) -> None:
+    """Its indicator is the verdict, its incidents are named; what is no Statuspage is no verdict."""
+    good = {"status": {"indicator": "none", "description": "All Systems Operational"}}
+    server = await serve(
+        bad=web.json_response(SUMMARY),
+        good=web.json_response(good),
+        html=web.Response(text="<html>"),
+        gone=web.Response(status=503),
+    )
+    async with server:
+        bad = await world.read_statuspage(f"{server.url}/bad")
+        assert (bad.good, bad.message) == (False, "Partial Outage (API errors)")
+        assert (await world.read_statuspage(f"{server.url}/good")).good
+        with pytest.raises(OutsideError, match="no Statuspage summary"):
+            await world.read_statuspage(f"{server.url}/html")
+        with pytest.raises(OutsideError, match="answered 503"):
+            await world.read_statuspage(f"{server.url}/gone")
+
+
+async def test_a_probe_wants_an_answer_below_400(world: OutsideWorld) -> None:
+    """A status of 500 and a refused connection are findings."""
+    server = await serve(ok=web.Response(status=204), broken=web.Response(status=500))
+    async with server:
+        assert (await world.probe(f"{server.url}/ok")).good
+        broken = await world.probe(f"{server.url}/broken")
+        assert not broken.good
+        assert broken.message.startswith("answered 500 in ")
+    assert not (await world.probe(f"http://127.0.0.1:{free_port()}/")).good
+
+
+async def test_a_tcp_connection_is_tried(world: OutsideWorld) -> None:
+    """A listening port is good, a closed one is not."""
+    server = await serve(x=web.Response())
+    async with server:
+        assert (await world.connect(f"127.0.0.1:{server.port}")).good
+    closed = await world.connect(f"127.0.0.1:{free_port()}")
+    assert not closed.good
+    assert closed.message.startswith("no connection: ")
+
+
+async def test_an_environment_file_is_read(world: OutsideWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """NAME=value lines with comments, export and quotes; without a file, the environment of this process."""
+    file = tmp_path / "shop.env"
+    file.write_text("# comment\nexport KEY='abc'\nEMPTY=\nno sign\n")
+    assert await world.read_environment(str(file)) == {"KEY": "abc", "EMPTY": ""}
+    monkeypatch.setenv("DETECTOR_X", "1")
+    assert (await world.read_environment(""))["DETECTOR_X"] == "1"
+    with pytest.raises(OutsideError, match="cannot be read: No such file"):
+        await world.read_environment(str(tmp_path / "none"))
+
+
+async def test_the_end_of_a_log_file_is_read(world: OutsideWorld, tmp_path: Path) -> None:
+    """The last matching lines, oldest first; a large file is read from its end, bytes that are no text do no harm."""
+    file = tmp_path / "shop.log"
+    file.write_bytes(b"INFO fine\n" * 200_000 + b"ERROR one \xff\nINFO fine\nFATAL two\n")
+    logs = Logs(file=str(file))
+    assert await world.read_errors(logs, 0.0, 20) == ["ERROR one \ufffd", "FATAL two"]
+    assert await world.read_errors(logs, 0.0, 1) == ["FATAL two"]
+
+
+async def test_loki_is_asked_for_the_newest_lines(world: OutsideWorld) -> None:
+    """The quarter of an hour before the moment, newest first, over all streams in order of time."""
+    streams = [{"values": [["3000000000", "third"], ["1000000000", "first"]]}, {"values": [["2000000000", "second"]]}]
+    asked: list[str] = []
+    server = await serve(asked, loki=web.json_response({"status": "success", "data": {"resultType": "streams", "result": streams}}))
+    async with server:
+        logs = Logs(loki=f"{server.url}/", query='{app="shop"}')
+        assert await world.read_errors(logs, 1000.0, 2) == ["second", "third"]
+    assert asked == [
+        "/loki/api/v1/query_range?query=%7Bapp%3D%22shop%22%7D&start=100000000000&end=1000000000000&limit=2&direction=backward"
+    ]
