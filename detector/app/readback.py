@@ -7,6 +7,7 @@ The other way round, a key that PagerDuty shows as open long after our resolve o
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -35,6 +36,7 @@ PAUSE_SECONDS = 0.1  # between requests: 600 a minute at most, of the 960 that a
 REPAIR_AFTER_SECONDS = 60.0
 MOST_REPAIRS = 5
 MOST_GROUPS = 50  # grouped incidents whose alerts one pass reads
+LOOKUP_SECONDS = 1.0  # a webhook is answered within 5 s; what a slow lookup would have told, the next pass finds
 REMEMBERED = 2048
 
 
@@ -157,8 +159,9 @@ class Readback:
                 self._remember(remote, direct)
             return direct or self._keys.get(remote, ())
         try:
-            alerts = await self._account.read_alerts(remote)
-        except OutsideError as fault:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                alerts = await self._account.read_alerts(remote)
+        except (OutsideError, TimeoutError) as fault:
             if direct or remote in self._keys:
                 self._observer.note("pagerduty: grouped alerts unknown", incident=remote, detail=describe_fault(fault))
                 return direct or self._keys[remote]

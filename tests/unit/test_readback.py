@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from detector.app import readback as module
 from detector.app.readback import MOST_REPAIRS, Readback
 from detector.domain.incident import Status
 from detector.domain.ledger import Paging
@@ -174,6 +175,25 @@ async def test_a_webhook_of_a_group_is_that_of_every_key_in_it() -> None:
         account.fault = None
         await readback.hear(PagerDutyWord(remote, "first-of-the-group", ERIN, Standing.ACKNOWLEDGED))
         assert find(stage, "cart").status is Status.ACKNOWLEDGED
+
+
+async def test_a_lookup_that_hangs_holds_no_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our own key in the word is enough; without one the event is to be sent again."""
+    account = MemoryAccount()
+
+    async def hang(_: str) -> dict[str, Standing]:
+        await asyncio.Event().wait()
+        return {}
+
+    monkeypatch.setattr(account, "read_alerts", hang)
+    monkeypatch.setattr(module, "LOOKUP_SECONDS", 0.05)
+    async with Stage([make_rule("errors")]) as stage:
+        (key,) = await breach(stage)
+        readback = make(stage, account)
+        with pytest.raises(TemporaryError, match="cannot be read"):
+            await readback.hear(PagerDutyWord("P1", "", ERIN, Standing.ACKNOWLEDGED))
+        await readback.hear(PagerDutyWord("P1", key, ERIN, Standing.ACKNOWLEDGED))
+        assert find(stage).status is Status.ACKNOWLEDGED
 
 
 async def test_a_merged_incident_is_not_a_resolve() -> None:
