@@ -108,7 +108,7 @@ def _event(key: str, identity: str, kind: str = "incident.acknowledged", **data:
 
 
 async def test_webhooks_that_are_wrong_late_or_repeated(enter_booth: EnterBooth) -> None:
-    """Bad and old signature 403, several of which one is right accepted once, replay known, 300 KB 413, slow sender 408, 404 off."""
+    """Bad and old signatures 403, several with one right accepted once, replay known, 300 KB 413, slow sender 408."""
     booth = await enter_booth(pagerduty__webhook_secret=SECRET)
     key = await _open(booth)
     port = booth.daemon.port
