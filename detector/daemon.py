@@ -172,6 +172,7 @@ class Daemon:
             pulse=self._pulse,
             access=make_access(settings),
             version=__version__,
+            aid=self._followup.aid,
             status=page,
             pagerduty=PagerDutyHook(self._followup.ear, list_webhook_secrets(settings)),
         )

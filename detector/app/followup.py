@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from detector.app.aid import FirstAid
 from detector.app.callout import Callout
 from detector.app.examiner import Examiner
+from detector.app.mitigator import Mitigator
 from detector.app.readback import Readback
 from detector.app.verifier import Verifier
 from detector.app.watch import SignalWatch
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from detector.app.roster import Roster
     from detector.domain.ledger import Paging
     from detector.ports.clock import Clock
+    from detector.ports.command import CommandRunner
     from detector.ports.observer import Observer
     from detector.ports.pagerduty import PagerDutyAccount
     from detector.ports.probe import Probe
@@ -46,6 +49,7 @@ class Followup:
         cache: QueryCache,
         probe: Probe,
         diagnostician: Diagnostician,
+        runner: CommandRunner,
         account: PagerDutyAccount | None = None,
         requester: str = "",
     ) -> None:
@@ -54,6 +58,8 @@ class Followup:
         self._verifier = Verifier(committer, roster, paging, clock, observer, probe)
         self._watch = SignalWatch(committer, store, roster, paging, clock, observer, source, cache)
         self._examiner = Examiner(committer, roster, paging, clock, observer, diagnostician)
+        self._mitigator = Mitigator(committer, store, roster, paging, clock, observer, runner)
+        self.aid = FirstAid(self._mitigator)
         self._asks = account is not None
 
     def duties(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
@@ -65,3 +71,7 @@ class Followup:
             "diagnosis": self._examiner.run,
         }
         return duties | ({"pagerduty read back": self.ear.run} if self._asks else {})
+
+    async def stop(self) -> None:
+        """End what runs in other processes."""
+        await self._mitigator.stop()

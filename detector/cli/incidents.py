@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
 
 import typer
 
-from detector.cli.exit import FAILURE, fail
+from detector.cli.incident import AsJson, By, Id, ask, check_name, path_of
+from detector.cli.mitigation import mitigate
 from detector.cli.table import clean, print_table, show_number, show_time
 
 if TYPE_CHECKING:
@@ -19,10 +19,7 @@ app = typer.Typer(
 )
 
 STATES = ("investigating", "identified", "monitoring", "resolved")
-Id = Annotated[str, typer.Argument(metavar="ID", help="The incident's id, as `list` prints it.")]
-By = Annotated[str, typer.Option("--by", envvar="USER", metavar="NAME", help="Who does it; default $USER.")]
 Text = Annotated[str, typer.Option("--text", help="Words for the timeline.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @app.callback()
@@ -40,7 +37,7 @@ def list_incidents(
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """List incidents."""
-    found = _ask(lambda client: list(client.list("/api/v1/incidents", limit, status=status, severity=severity, service=service)))
+    found = ask(lambda client: list(client.list("/api/v1/incidents", limit, status=status, severity=severity, service=service)))
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -51,7 +48,7 @@ def list_incidents(
 @app.command(help="One incident with its timeline.")
 def show(incident: Id, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
     """Show one incident."""
-    found = _ask(lambda client: client.get(_path(incident)))
+    found = ask(lambda client: client.get(path_of(incident)))
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))
         return
@@ -111,28 +108,19 @@ def tick(
     _post(incident, "tick", by, {"item": item}, "ticked on")
 
 
+app.command(
+    help="Show a mitigation of the service's catalogue entry; with --yes, run it. Verified recovery says whether it helped."
+)(mitigate)
+
+
 def _act(incident: str, action: str, by: str, text: str, done: str) -> None:
     _post(incident, action, by, {"text": text}, done)
 
 
 def _post(incident: str, action: str, by: str, words: dict[str, str], done: str) -> None:
-    if not by.strip():
-        raise typer.BadParameter("say who does it: --by NAME ($USER is not set)")
-    found = _ask(lambda client: client.post(f"{_path(incident)}/{action}", {"by": by, **words}))
+    check_name(by)
+    found = ask(lambda client: client.post(f"{path_of(incident)}/{action}", {"by": by, **words}))
     print(f"{done} {found['id']} ({clean(found['service'])}, {found['severity']}, {found['status']})")
-
-
-def _ask(ask: Any) -> Any:  # noqa: ANN401 - a function of the client, JSON
-    from detector.cli.client import Client, DaemonError
-
-    try:
-        return ask(Client())
-    except DaemonError as error:
-        raise typer.Exit(fail(str(error), FAILURE)) from None
-
-
-def _path(incident: str) -> str:
-    return f"/api/v1/incidents/{quote(incident, safe='')}"
 
 
 def _row(incident: dict[str, Any]) -> list[str]:

@@ -83,6 +83,7 @@ class JoinedAlert:
     unknown_since: float | None = None
     held_severity: Severity | None = None
     held_until: float | None = None
+    settle_by: float | None = None
 
     @property
     def key(self) -> str:
@@ -123,6 +124,17 @@ class Verification:
 
 
 @dataclass(frozen=True, slots=True)
+class MitigationRun:
+    """One run of a mitigation: by whom, since when; `ended` None: it runs, or its end was never seen. `outcome` in words."""
+
+    name: str
+    by: str
+    started: float
+    ended: float | None = None
+    outcome: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """One incident: everything the ticket holds except its timeline.
 
@@ -132,6 +144,7 @@ class Incident:
     `muted_since`; `heard` is the severity it had before, None where its episode began muted.
     `quiet`: it pages only above this severity (folded into a storm, or flapping). `verifying`: its metrics have recovered and its
     probes have not passed yet. `checks` and `suspects` are those of the episode `diagnosed`.
+    `mitigated`: when the first of `mitigations` was started.
     """
 
     id: str
@@ -181,6 +194,8 @@ class Incident:
     checks: tuple[Result, ...] = ()
     suspects: tuple[Suspect, ...] = ()
     diagnosed: int = -1
+    mitigations: tuple[MitigationRun, ...] = ()
+    mitigated: float | None = None
 
     @property
     def own(self) -> bool:

@@ -45,6 +45,12 @@ class Access:
             )
         self._check_page(scope)
 
+    def check_named(self, scope: HTTPScope) -> None:
+        """Raise a Problem unless the write token is configured and sent, wherever the request comes from: commands are run."""
+        if not self.write_token:
+            raise Problem(HTTPStatus.FORBIDDEN, "a mitigation always needs the write token: set DETECTOR_WRITE_TOKEN on the daemon")
+        self._check_token(scope)
+
     def _check_token(self, scope: HTTPScope) -> None:
         if _bears(scope, self.write_token):
             return

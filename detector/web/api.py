@@ -19,6 +19,7 @@ from detector.domain.view import merge_live, view_alert, view_event, view_incide
 from detector.ports.error import OutsideError
 from detector.ports.query import Action
 from detector.ports.store import IncidentFilter
+from detector.web.aid import add_aid
 from detector.web.deploy import add_deploys
 from detector.web.exchange import describe_problem
 from detector.web.link import MAX_LIMIT, Limit, link_next
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from detector.domain.incident import Incident
+    from detector.ports.aid import Aid
     from detector.ports.query import Desk
     from detector.ports.query import Query as QueryPort
 
@@ -193,7 +195,7 @@ class Tick(BaseModel):
     item: Annotated[str, Field(min_length=1, max_length=400)]
 
 
-def make_api(query: QueryPort, desk: Desk, version: str) -> FastAPI:
+def make_api(query: QueryPort, desk: Desk, version: str, aid: Aid | None = None) -> FastAPI:
     """Build the application."""
     api = FastAPI(title="detector", version=version, docs_url=None, redoc_url=None, openapi_url="/api/openapi.json")
     _add_faults(api)
@@ -202,6 +204,8 @@ def make_api(query: QueryPort, desk: Desk, version: str) -> FastAPI:
     _add_state(api, query)
     add_silences(api, query, desk)
     add_deploys(api, query, desk)
+    if aid is not None:
+        add_aid(api, query, aid)
     return api
 
 

@@ -127,6 +127,8 @@ class Metrics:
             word = incident.peak_severity.value
             if incident.acknowledged is not None and (before is None or before.acknowledged is None):
                 self._acknowledge_seconds.labels(word).observe(max(0.0, incident.acknowledged - incident.opened))
+            if incident.mitigated is not None and (before is None or before.mitigated is None):
+                self.mitigated(incident.peak_severity, max(0.0, incident.mitigated - incident.opened))
             if incident.resolved is not None and (before is None or before.resolved is None):
                 self._resolve_seconds.labels(word).observe(max(0.0, incident.resolved - incident.opened))
             self._remember(incident)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         Scope,
     )
 
+    from detector.ports.aid import Aid
     from detector.ports.query import Desk, Pulse, Query
     from detector.web.metrics import Metrics
     from detector.web.pagerduty import PagerDutyHook
@@ -47,9 +48,11 @@ class Site:
         pulse: Pulse,
         access: Access,
         version: str,
+        aid: Aid | None = None,
         pagerduty: PagerDutyHook | None = None,
         status: StatusPage | None = None,
     ) -> None:
+        self._aid = aid
         self._status = status
         self._pagerduty = pagerduty
         self._metrics = metrics
@@ -111,6 +114,8 @@ class Site:
             self._access.check_read(scope)
         else:
             self._access.check_write(scope)
+            if scope["path"].rstrip("/").endswith("/mitigate"):
+                self._access.check_named(scope)
             body = await read_body(scope, receive)
             check_json(scope, body)
             receive = replay_body(body, receive)
@@ -126,7 +131,7 @@ class Site:
     def _make_api(self) -> ASGI3Application:
         from detector.web.api import make_api  # noqa: PLC0415 - 200 ms and 8 MiB that only /api needs
 
-        api: Any = make_api(self._query, self._desk, self._version)
+        api: Any = make_api(self._query, self._desk, self._version, self._aid)
         return api  # type: ignore[no-any-return]  # starlette and uvicorn each spell ASGI's types their own way
 
     async def _say(self, send: ASGISendCallable, fault: str, good: str) -> None:
