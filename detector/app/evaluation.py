@@ -16,7 +16,7 @@ from detector.domain.alert import AlertState, Change, Transition
 from detector.domain.blind import RuleHealth
 from detector.domain.judgement import Evaluation
 from detector.domain.label import Labels
-from detector.domain.reading import plan_queries, read_signals
+from detector.domain.reading import plan_queries, read_signals, settle_lag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,6 +55,7 @@ class _Found:
     dropped: set[Labels] = field(default_factory=set)
     transitions: list[Transition] = field(default_factory=list)
     wants_severity: bool = False
+    wants_earlier: bool = False
 
 
 class Evaluator:
@@ -121,8 +122,16 @@ class Evaluator:
             outcomes |= await self._ask(rule, severity_queries, at)
             evaluation = replace(evaluation, severity_readings=read_signals(rule, outcomes, severity=True))
             found = await _advance_all(evaluation, track.states)
+        if found.wants_earlier:
+            evaluation = replace(evaluation, earlier_readings=await self._look_earlier(rule, severity_queries, at))
+            found = await _advance_all(evaluation, track.states)
         await self._settle(track, found)
         return readings
+
+    async def _look_earlier(self, rule: Rule, severity_queries: tuple[str, ...], at: float) -> Readings:
+        """The severity window as it was a moment ago: asked only while an alert has just begun."""
+        outcomes = await self._ask(rule, plan_queries(rule) + severity_queries, at - settle_lag(rule))
+        return read_signals(rule, outcomes, severity=True)
 
     async def _ask(self, rule: Rule, queries: tuple[str, ...], at: float) -> dict[str, Outcome]:
         # Not cut at `every`: a Prometheus slower than that still answers, and the slots it takes are skipped and counted.
@@ -191,6 +200,7 @@ async def _advance_all(evaluation: Evaluation, states: Mapping[Labels, AlertStat
         found.changed |= advanced.states
         found.dropped |= advanced.dropped
         found.transitions += advanced.transitions
+        found.wants_earlier |= advanced.wants_earlier
         if advanced.wants_severity:
             found.wants_severity = True
             return found  # the caller asks for it and begins anew

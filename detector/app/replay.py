@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from math import inf
+from math import ceil, inf
 from typing import TYPE_CHECKING, Protocol
 
 from detector.app.baseline import EVERY_SECONDS, HISTORY_EVERY_SECONDS, baseline_grid
@@ -25,7 +25,7 @@ from detector.domain.judgement import Evaluation
 from detector.domain.label import Labels
 from detector.domain.ledger import Paging
 from detector.domain.outcome import Outcome, QueryFailed
-from detector.domain.reading import Values, plan_queries, read_signals
+from detector.domain.reading import Values, plan_queries, read_signals, settle_lag
 from detector.domain.rule import RuleSet
 from detector.ports.source import SampleSource
 from detector.ports.template import Renderer
@@ -125,7 +125,14 @@ class Replay:
         advanced = advance(evaluation, wanted, states)
         if advanced.wants_severity:
             severity = await past.severity(rule, at, wanted)
-            advanced = advance(replace(evaluation, severity_readings=severity), wanted, states)
+            evaluation = replace(evaluation, severity_readings=severity)
+            advanced = advance(evaluation, wanted, states)
+        if advanced.wants_earlier:
+            # On the grid of the steps; where a step is longer than the window, nothing can be seen to fill.
+            lag_seconds = ceil(settle_lag(rule) / self.step_seconds) * self.step_seconds
+            fills = lag_seconds < rule.severity_window_seconds
+            earlier = await past.severity(rule, at - lag_seconds, wanted) if fills else evaluation.severity_readings
+            advanced = advance(replace(evaluation, earlier_readings=earlier), wanted, states)
         return self._take(rule, advanced)
 
     def decide(self, told: list[Transition], at: float) -> None:

@@ -29,6 +29,7 @@ from detector.domain.severity import Severity
 ABSENT_AFTER_SECONDS = 180.0
 FORGET_AFTER_SECONDS = 3600.0
 LONGEST_RECOVERY_SECONDS = 3600.0
+CLIMB = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,14 @@ class Advanced:
     """What one call changed: new states by alert, alerts to forget, transitions in the order of the keys given.
 
     `wants_severity`: an alert is pending or firing and no severity readings were given; ask for them and call again.
+    `wants_earlier`: an alert has just begun to fire, below HIGH, and no earlier readings were given; likewise.
     """
 
     states: dict[Labels, AlertState] = field(default_factory=dict)
     dropped: set[Labels] = field(default_factory=set)
     transitions: tuple[Transition, ...] = ()
     wants_severity: bool = False
+    wants_earlier: bool = False
 
 
 def advance(evaluation: Evaluation, keys: Iterable[Labels], states: Mapping[Labels, AlertState]) -> Advanced:
@@ -49,7 +52,7 @@ def advance(evaluation: Evaluation, keys: Iterable[Labels], states: Mapping[Labe
     changed: dict[Labels, AlertState] = {}
     dropped: set[Labels] = set()
     transitions: list[Transition] = []
-    wants = False
+    wants = earlier = False
     rule = evaluation.rule
     single = rule.policy if not rule.overrides else None
     for labels in keys:
@@ -63,9 +66,10 @@ def advance(evaluation: Evaluation, keys: Iterable[Labels], states: Mapping[Labe
         if after is not old:
             changed[labels] = after
         wants = wants or (after.phase is not Phase.INACTIVE and evaluation.severity_readings is None)
+        earlier = earlier or (after.settling and evaluation.earlier_readings is None)
         if changes:
             transitions.extend(_tell(rule, policy, change, state, evaluation.now, reason) for change, state, reason in changes)
-    return Advanced(changed, dropped, tuple(transitions), wants)
+    return Advanced(changed, dropped, tuple(transitions), wants, earlier)
 
 
 def end_alerts(rule: str, states: Mapping[Labels, AlertState], now: float, reason: str) -> Advanced:
@@ -157,8 +161,45 @@ def _fire(evaluation: Evaluation, policy: Policy, state: AlertState, changes: _C
         severity=severity,
         blocked=tuple(rung.value for rung in unknown),
     )
+    fired = replace(fired, settling=_is_settling(evaluation, fired))
     changes.append((Change.FIRED, fired, ""))
     return fired
+
+
+def _is_settling(evaluation: Evaluation, state: AlertState) -> bool:
+    """Whether a severity below HIGH may be too low because its window has only begun to fill with the breach.
+
+    So it is while the signal over the severity window is worse than it was a quarter of that window ago, for one severity window
+    at most. Without earlier readings it is assumed, and they are asked for.
+    """
+    begun = state.breached is not None and evaluation.now - state.breached < evaluation.rule.severity_window_seconds
+    signal = state.signal
+    if not begun or signal is None or state.severity is None or state.severity >= Severity.HIGH:
+        return False
+    if signal not in evaluation.windowed:
+        return False
+    if evaluation.earlier_readings is None or evaluation.severity_readings is None:
+        return True
+    now, before = (
+        column.values.get(state.labels) if (column := readings.columns.get(signal)) is not None else None
+        for readings in (evaluation.severity_readings, evaluation.earlier_readings)
+    )
+    if now is None or before is None:
+        return now is not None
+    track = state.signals.get(signal)
+    falling = track is not None and track.peak is not None and state.threshold is not None and track.peak < state.threshold
+    return now < before * (1 - CLIMB) if falling else now > before * (1 + CLIMB)
+
+
+def _settle(evaluation: Evaluation, state: AlertState, changes: _Changes) -> AlertState:
+    if not state.settling or _is_settling(evaluation, state):
+        return state
+    settled = replace(state, settling=False)
+    if changes and changes[-1][0] in {Change.ROSE, Change.FELL}:  # that says it already
+        changes[-1] = (changes[-1][0], settled, changes[-1][2])
+    else:
+        changes.append((Change.SETTLED, settled, ""))
+    return settled
 
 
 def _advance_firing(evaluation: Evaluation, policy: Policy, state: AlertState, verdict: Verdict, changes: _Changes) -> AlertState:
@@ -171,7 +212,7 @@ def _advance_firing(evaluation: Evaluation, policy: Policy, state: AlertState, v
     state = _mark_known(state, changes)
     gap = _gap(evaluation, state.evaluated)
     state = _track(evaluation, policy, replace(state, evaluated=evaluation.now))
-    state = _judge_ladder(evaluation, policy, state, gap, changes)
+    state = _settle(evaluation, _judge_ladder(evaluation, policy, state, gap, changes), changes)
     if verdict.open:
         flaps = state.flaps + (state.calm_seconds is not None)
         return replace(state, calm_seconds=None, recovering_seconds=None, flaps=flaps)
@@ -328,4 +369,5 @@ def _tell(rule: Rule, policy: Policy, change: Change, state: AlertState, now: fl
         join=project_labels(state.labels, rule.join_by),
         watch_seconds=policy.watch_seconds,
         demote_after_seconds=policy.demote_after_seconds,
+        settle_by=(state.breached or now) + rule.severity_window_seconds if state.settling else None,
     )

@@ -54,6 +54,7 @@ class AlertState:
     """State of one alert, (rule, labels). An inactive alert whose series is present keeps the very same object.
 
     `evaluated`: last evaluation that gave an answer while pending or firing. `breached`: the evaluation that first saw the breach.
+    `settling`: its severity still climbs with the window that fills.
     `signal` and `threshold`: the first comparison of `open` that held, and its bound. `blocked`: severity rungs that were unknown.
     """
 
@@ -80,6 +81,7 @@ class AlertState:
     baselines: Mapping[str, float] = field(default_factory=dict)
     unknown: str = ""
     flaps: int = 0
+    settling: bool = False
 
 
 class Change(StrEnum):
@@ -90,6 +92,7 @@ class Change(StrEnum):
     FIRED = "fired"
     ROSE = "rose"
     FELL = "fell"
+    SETTLED = "settled"
     ENDED = "ended"
     UNKNOWN = "unknown"
     KNOWN = "known"
@@ -118,6 +121,7 @@ class Transition:
     join: Labels = ()
     watch_seconds: float = 1800.0
     demote_after_seconds: float = 300.0
+    settle_by: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def _apply(ledger: Ledger, transition: Transition) -> None:
             _begin(ledger, transition)
         case Change.ENDED | Change.PRESENT:
             _end(ledger, transition)
-        case Change.ROSE | Change.FELL:
+        case Change.ROSE | Change.FELL | Change.SETTLED:
             _change_severity(ledger, transition)
         case Change.UNKNOWN | Change.KNOWN:
             _note_unknown(ledger, transition)
@@ -147,6 +147,7 @@ def _make_alert(transition: Transition) -> JoinedAlert:
         signals={} if absent else state.signals,
         links=transition.links,
         demote_after_seconds=transition.demote_after_seconds,
+        settle_by=transition.settle_by,
     )
 
 
@@ -240,6 +241,7 @@ def _change_severity(ledger: Ledger, transition: Transition) -> None:
             signals=state.signals,
             signal=state.signal,
             threshold=state.threshold,
+            settle_by=transition.settle_by,
         )
         ledger.touch(incident)
         ledger.hold(incident, changed)

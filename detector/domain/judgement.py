@@ -14,7 +14,7 @@ from detector.domain.catalogue import Catalogue, Service
 from detector.domain.condition import Condition
 from detector.domain.label import Labels
 from detector.domain.outcome import QueryFailed
-from detector.domain.reading import Readings, Values
+from detector.domain.reading import Readings, Values, ladder_names, signal_queries
 from detector.domain.rule import NoDataPolicy, Policy, Rule
 from detector.domain.severity import Severity
 
@@ -28,6 +28,7 @@ _DEFAULT_FLAGS = Service("").flags
 class Evaluation:
     """Everything one evaluation of one rule knows. `baselines` and `history` are by signal and alert.
 
+    `earlier_readings`: the severity window as it was `settle_lag` ago, for alerts that have just begun.
     `answering`: some rule has series now, so that series missing here are missing, not the whole source.
     """
 
@@ -36,9 +37,20 @@ class Evaluation:
     readings: Readings
     now: float
     severity_readings: Readings | None = None
+    earlier_readings: Readings | None = None
     baselines: Mapping[str, Values] = field(default_factory=dict)
     history: Mapping[str, Values] = field(default_factory=dict)
     answering: bool = True
+
+    @property
+    def windowed(self) -> frozenset[str]:
+        """Signals whose queries look over `$window`, and which the severity ladder names."""
+        wanted = ladder_names(self.rule)
+        return frozenset(
+            signal.name
+            for signal in self.rule.signals
+            if signal.name in wanted and any("$window" in query for query in signal_queries(signal))
+        )
 
 
 @dataclass(frozen=True, slots=True)

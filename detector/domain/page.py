@@ -22,6 +22,8 @@ def open_pages(ledger: Ledger, before: Incident | None, incident: Incident) -> I
         return incident
     if incident.quiet is not None and incident.severity <= incident.quiet:
         return incident
+    if find_settle_end(incident, ledger.now) is not None:
+        return incident
     for route in _list_routes(ledger, incident):
         standing = [page for page in incident.pages if page.route == route and not page.closed]
         if not standing:
@@ -32,6 +34,20 @@ def open_pages(ledger: Ledger, before: Incident | None, incident: Incident) -> I
         elif before is not None and incident.severity > before.severity:
             incident = ledger.page(incident, NoticeKind.RISE, replace(standing[-1], severity=incident.severity))
     return incident
+
+
+def find_settle_end(incident: Incident, now: float) -> float | None:
+    """Until when the page waits for its severity to settle; None where it does not.
+
+    Below HIGH, and while nobody was paged in this episode, a page waits as long as every firing alert's severity still climbs with
+    a window that fills: one page with the right severity, not two within seconds.
+    """
+    if incident.severity >= Severity.HIGH or any(not page.closed for page in incident.pages):
+        return None
+    ends = [alert.settle_by for alert in incident.alerts.values() if alert.firing]
+    if not ends or any(end is None or end <= now for end in ends):
+        return None
+    return min(end for end in ends if end is not None)
 
 
 def close_pages(ledger: Ledger, incident: Incident) -> Incident:

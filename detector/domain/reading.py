@@ -81,6 +81,11 @@ def plan_queries(rule: Rule, *, severity: bool = False) -> tuple[str, ...]:
     )
 
 
+def settle_lag(rule: Rule) -> float:
+    """How long ago the severity window is looked at again, in seconds, to see whether it still fills."""
+    return rule.severity_window_seconds / 4
+
+
 def signal_queries(signal: Signal) -> tuple[str, ...]:
     """The signal's queries as written: one, or numerator and denominator."""
     match signal:

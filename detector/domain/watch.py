@@ -9,6 +9,7 @@ from detector.domain.audience import find_customer_due, open_channels, tell
 from detector.domain.incident import Incident, JoinedAlert, NoticeKind
 from detector.domain.ledger import Ledger
 from detector.domain.mute import find_mute
+from detector.domain.page import find_settle_end
 from detector.domain.severity import Severity
 
 FLAPPING_RELAPSES = 3
@@ -54,6 +55,9 @@ def find_due(ledger: Ledger, incident: Incident, moments: Sequence[float]) -> fl
             due.append(incident.updated + ledger.paging.update_every_seconds)
         if not incident.stale:
             due += [_find_stale(alert) for alert in _list_unknown(incident)]
+    settle_end = find_settle_end(incident, ledger.now)
+    if settle_end is not None:
+        due.append(settle_end)
     ahead = [moment for moment in due if moment > ledger.now]
     return min(ahead, default=None)
 

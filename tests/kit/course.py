@@ -113,12 +113,16 @@ class Course:
         seconds: float = 5.0,
         *,
         recent: Mapping[str, Answer] | None = None,
+        earlier: Mapping[str, Answer] | None = None,
         baselines: Mapping[str, Mapping[str, float]] | None = None,
         history: Mapping[str, Mapping[str, float]] | None = None,
         answering: bool = True,
         **answers: Answer,
     ) -> Step:
-        """Let `seconds` pass and evaluate every rule. `recent`: other answers over a severity window of 1m."""
+        """Let `seconds` pass and evaluate every rule. `recent`: other answers over a severity window of 1m.
+
+        `earlier`: what that window said a quarter of it ago, when it is asked; without it, the same as now.
+        """
         self.now += seconds
         transitions: list[Transition] = []
         for rule in self.rules.rules:
@@ -132,6 +136,10 @@ class Course:
             keys = [*states, *sorted(evaluation.readings.keys - states.keys())]
             advanced = advance(replace(evaluation, severity_readings=None), keys, states)
             if advanced.wants_severity:
+                advanced = advance(evaluation, keys, states)
+            if advanced.wants_earlier:
+                before = self.read(rule, recent=earlier if earlier is not None else recent, **answers)
+                evaluation = replace(evaluation, earlier_readings=before.severity_readings)
                 advanced = advance(evaluation, keys, states)
             self._swap(states, advanced)
             transitions += advanced.transitions
