@@ -19,20 +19,38 @@ _MARKS = {Verdict.OK: "✅", Verdict.BAD: "🔴", Verdict.UNKNOWN: "❔"}
 
 
 def record_diagnosis(
-    book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, episode: int, diagnosis: Diagnosis, now: float
+    book: Book,
+    catalogue: Catalogue,
+    paging: Paging,
+    incident_id: str,
+    episode: int,
+    diagnosis: Diagnosis,
+    now: float,
+    *,
+    again: bool = False,
 ) -> Decision:
-    """Put a diagnosis of that episode into the ticket, and tell those who follow it; a later episode has its own."""
+    """Put a diagnosis of that episode into the ticket, and tell those who follow it; a later episode has its own.
+
+    `again`: a second look at the same episode. What it says like the first is not said again.
+    """
     ledger = Ledger(book, catalogue, paging, now)
     incident = ledger.find(incident_id)
-    if incident is None or incident.episode != episode or incident.diagnosed == episode:
+    if incident is None or incident.episode != episode or (incident.diagnosed == episode) is not again:
         return Decision()
-    suspects = diagnosis.suspects[:KEPT_SUSPECTS]
+    known = {result.check: result.verdict for result in incident.checks} if again else {}
+    first_named = incident.suspects[0].service if again and incident.suspects else None
+    news = [result for result in diagnosis.results if known.get(result.check) is not result.verdict]
+    suspects = diagnosis.suspects[:KEPT_SUSPECTS] or (incident.suspects if again else ())
+    named = suspects[0] if suspects and suspects[0].service != first_named else None
+    if again and not news and named is None:
+        return Decision()
     incident = ledger.put(replace(incident, checks=diagnosis.results, suspects=suspects, diagnosed=episode))
-    for result in diagnosis.results:
+    for result in news:
         ledger.say(incident, "check", f"{_MARKS[result.verdict]} {result.check.value}: {result.message}"[:MESSAGE_CHARACTERS])
-    if suspects:
-        ledger.say(incident, "suspect", f"likely cause: {suspects[0].service}: {suspects[0].why}")
-    if incident.status.active:
+    if named is not None:
+        ledger.say(incident, "suspect", f"likely cause: {named.service}: {named.why}")
+    worth = not again or named is not None or any(result.verdict is Verdict.BAD for result in news)
+    if incident.status.active and worth:
         tell(ledger, incident, NoticeKind.UPDATE, summarise(diagnosis)[:MESSAGE_CHARACTERS])
     return ledger.decide()
 

@@ -59,6 +59,29 @@ def test_the_thread_hears_the_likely_cause_and_what_is_bad() -> None:
     assert summarise(nothing) == "diagnosis: nothing found; 1 checks fine, 1 could not tell"
 
 
+def test_a_second_look_says_only_what_is_new() -> None:
+    """The same again is nothing; a check that turned bad and a cause that could be named are."""
+    play = Play()
+    play("fired errors medium")
+    course = play.course
+    unsure = replace(FOUND, suspects=(), results=(replace(RESULTS[0], verdict=Verdict.OK), *RESULTS[1:]))
+    record(play, unsure)
+
+    def look_again(found: Diagnosis) -> list[str]:
+        identity, episode = play.incident.id, play.incident.episode
+        decision = record_diagnosis(course.book, course.rules.catalogue, course.paging, identity, episode, found, 0.0, again=True)
+        course.accept(decision)
+        return [f"{event.kind} {event.message}" for event in decision.events]
+
+    assert look_again(unsure) == []
+    assert look_again(FOUND) == [
+        "check 🔴 recent deploy: v42 deployed 5m before by ann",
+        "suspect likely cause: cart: error_rate went from 0% to 12%",
+    ]
+    assert look_again(replace(FOUND, suspects=())) == []
+    assert play.incident.suspects == SUSPECTS
+
+
 def test_who_follows_the_incident_gets_one_update() -> None:
     """The thread of an open incident hears the summary once; nobody is paged by it."""
     play = Play()
