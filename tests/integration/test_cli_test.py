@@ -99,7 +99,7 @@ def test_what_is_not_so_fails(tmp_path: Path, wrong: str, what: str) -> None:
         "incidents: [{value: 0.0201, threshold: 0.01, opened: 15s, detected: 15s, rules: [http-errors], services: checkout}]",
         "incidents: [{value: 0.03, tolerance: 0.5, labels: {service: checkout}, peak_severity: medium, summary: fails 2%}]",
         "alerts: [{rule: http-errors, state: firing, severity: medium, signal: error_rate, since: 15s}]",
-        "notices: [{kind: trigger, channel: pagerduty, route: default, severity: medium, service: checkout, at: 15s}]",
+        "notices: [{kind: trigger, channel: pagerduty, route: default, severity: medium, service: checkout}]",
         "texts: checkout fails 2% of its requests",
         "severity: medium, pages: 1",
     ],

@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from detector.app.survey import list_columns
 from detector.cli.table import clean, show_time
-from detector.domain.label import Labels, format_labels
+from detector.domain.label import Labels
 from detector.domain.quantity import format_signal
 from detector.domain.rule import Rule
 from detector.domain.severity import Severity
@@ -115,7 +115,7 @@ class Canvas:
         for number, labels in enumerate(shown):
             colour = _COLOURS[number % len(_COLOURS)]
             yield from _draw_line(panel.lines[labels], base, ceiling, f'class="line" stroke="{colour}"')
-            yield _legend(format_labels(labels), colour, base, number)
+            yield _legend(", ".join(value for _, value in labels) or "all", colour, base, number)
         for limit in limits:
             height = base + _PANEL * (1 - limit / ceiling)
             yield f'<line class="limit" x1="{_LEFT}" x2="{_LEFT + _BUCKETS}" y1="{height:.1f}" y2="{height:.1f}"/>'
@@ -145,8 +145,11 @@ class Canvas:
 
 def _make_panel(rule: Rule) -> _Panel:
     compared = rule.policy.open.comparisons
+    # what recovery is judged by is what the rule is about; `requests >= 100` only says from when on it counts
+    about = {name for term in rule.policy.recover.terms for condition in term for name in condition.names}
     names = {signal.name for signal in rule.signals}
-    first = next((bound for bound in compared if bound.signal in names), None)
+    known = [bound for bound in compared if bound.signal in names]
+    first = next((bound for bound in known if bound.signal in about), known[0] if known else None)
     if first is None:
         return _Panel(rule, rule.signals[0].name, falling=False)
     return _Panel(rule, first.signal, falling=first.operator.startswith("<"))
