@@ -66,6 +66,7 @@ def judge(
         "" if isinstance(error, ThrottledError) else "retried",
         retry_at=at + _choose_delay(error, failures),
         detail=detail,
+        credential=error.credential if isinstance(error, TemporaryError) and error.attempted else "",
         failing=is_late or isinstance(error, SettingsError) or not isinstance(error, OutsideError),
     )
 

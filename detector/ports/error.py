@@ -10,13 +10,17 @@ class OutsideError(Exception):
 class TemporaryError(OutsideError):
     """Worth another try. `retry_after_seconds` is what the other side asked for, None where it said nothing.
 
-    `attempted` False means that the request surely never reached the other side.
+    `attempted` False means that the request surely never reached the other side. `credential`: what it was sent with, where it may
+    have taken effect unseen and must be ended with the same.
     """
 
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None, attempted: bool = True) -> None:
+    def __init__(
+        self, message: str, *, retry_after_seconds: float | None = None, attempted: bool = True, credential: str = ""
+    ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
         self.attempted = attempted
+        self.credential = credential
 
 
 class PermanentError(OutsideError):

@@ -311,3 +311,26 @@ async def test_a_dead_kept_alive_connection_is_replaced(pagerduty: PagerDuty, ex
     pagerduty.play(Step(reply=Reply(end=end)))
     await channel.send(make_delivery(NoticeKind.UPDATE), now=NOW)
     assert len(pagerduty.open_alerts()) == 1
+
+
+@pytest.mark.parametrize("reply", [fail(503), Step(reply=Reply(end="close", applied=True))])
+async def test_an_attempt_of_unknown_result_says_what_it_was_sent_with(
+    pagerduty: PagerDuty, exchange: Exchange, reply: Step
+) -> None:
+    """It may have opened an alert, which only the same routing key can end."""
+    pagerduty.play(reply)
+    with pytest.raises(TemporaryError) as caught:
+        await make_channel(exchange, pagerduty.url).send(make_delivery(), now=NOW)
+    assert (caught.value.attempted, caught.value.credential) == (True, KEY)
+    assert_no_secret([KEY], str(caught.value), repr(caught.value))
+
+
+async def test_a_page_pinned_to_a_key_that_is_gone_leaves_through_the_new_one(pagerduty: PagerDuty, exchange: Exchange) -> None:
+    """The first attempt failed, the key was replaced and deleted: 400 under the old one, so the page goes to the new one."""
+    channel = make_channel(exchange, pagerduty.url, {"default": ROTATED})
+    receipt = await channel.send(make_delivery(credential="gone" * 8), now=NOW)
+    assert receipt.credential == ROTATED
+    (alert,) = pagerduty.alerts()
+    assert (alert.routing_key, alert.is_open) == (ROTATED, True)
+    with pytest.raises(PermanentError):
+        await channel.send(make_delivery(NoticeKind.RESOLVE, credential="gone" * 8), now=NOW)

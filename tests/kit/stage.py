@@ -1,6 +1,7 @@
 """The whole application path on virtual time: a scripted source, a store in memory that can fail, and everything that was told.
 
-`Stage` joins the real poller, evaluator, committer, sentinel, baselines and reloader; only the outside is acted.
+`Stage` joins the real poller, evaluator, committer, sentinel, baselines, reloader and, where it is given channels, dispatchers;
+only the outside is acted.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from detector.adapters.calendar import RuleCalendar
 from detector.app.baseline import BaselineKeeper
 from detector.app.cache import QueryCache
 from detector.app.committer import Committer
+from detector.app.dispatcher import Dispatcher
 from detector.app.evaluation import Evaluator
 from detector.app.guard import guard
 from detector.app.muteboard import MuteBoard
@@ -28,6 +30,7 @@ from detector.domain.ledger import Paging
 from detector.domain.outcome import FailureReason, Outcome, QueryFailed, RangeOutcome, RangeSamples, Samples
 from detector.domain.rule import Instant, Location, Policy, Recovery, Rule, RuleSet, Rung
 from detector.domain.severity import Severity
+from detector.ports.channel import Channel
 from detector.ports.error import OutsideError, TemporaryError
 from detector.ports.rulefile import Load, RuleFilesError
 from tests.kit.clock import VirtualClock
@@ -255,11 +258,13 @@ class PlainRenderer:
 
 @dataclass
 class Stage:
-    """Everything joined. `restart` throws memory away as kill -9 does, and keeps clock, source, store and files."""
+    """Everything joined. `restart` throws memory away as kill -9 does, and keeps clock, source, store, files and channels."""
 
     rules: Sequence[Rule]
     catalogue: Catalogue | None = None
     clock: VirtualClock = field(default_factory=VirtualClock)
+    channels: Sequence[Channel] = ()
+    paging: Paging = field(default_factory=Paging)
 
     def __post_init__(self) -> None:
         self.source = ScriptedSource(self.clock)
@@ -281,10 +286,11 @@ class Stage:
             ear,
             self.roster,
             self.board,
-            paging=Paging(),
-            offer=self.offered.extend,
-            on_commit=lambda _: None,
+            paging=self.paging,
+            offer=self._offer,
+            on_commit=self._on_commit,
         )
+        self.dispatchers = [Dispatcher(channel, self.store, ear, self.clock) for channel in self.channels]
         self.sentinel = Sentinel(self.roster, self.committer)
         self.baselines = BaselineKeeper(self.cache, self.roster, self.clock, ear)
         self.evaluator = Evaluator(
@@ -318,6 +324,8 @@ class Stage:
             "lag": self.poller.run_lag,
             "silences": self.board.run,
         }
+        for number, dispatcher in enumerate(self.dispatchers):
+            loops[f"dispatcher {number}"] = dispatcher.run
         ear: Any = self.ear
         self._tasks = [asyncio.create_task(guard(name, work, self.clock, ear), name=name) for name, work in loops.items()]
         self.report = await self.reloader.start()
@@ -327,6 +335,8 @@ class Stage:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for dispatcher in self.dispatchers:
+            await _kill_dispatcher(dispatcher)
         await self.committer.close()
         await self.poller.stop(patience_seconds=0.0)
         await self.baselines.stop()
@@ -338,6 +348,15 @@ class Stage:
         self._build()
         await self.start()
 
+    def _offer(self, notices: Sequence[Notice]) -> None:
+        self.offered += notices
+        for dispatcher in self.dispatchers:
+            dispatcher.offer(notices)
+
+    def _on_commit(self, decision: Committed) -> None:
+        for dispatcher in self.dispatchers:
+            dispatcher.committed(decision.notices, decision.collapsed)
+
     def state(self, rule: str, service: str) -> AlertState | None:
         """The alert in memory."""
         return self.roster.states(rule).get(make_labels({"service": service}))
@@ -346,6 +365,15 @@ class Stage:
     def kinds(self) -> list[str]:
         """Kinds of the notices in the outbox, in order."""
         return [notice.kind.value for notice in self.store.notices.values()]
+
+
+async def _kill_dispatcher(dispatcher: Dispatcher) -> None:
+    """What it had under way is gone, wherever it was."""
+    flying = [flight.task for flight in dispatcher._flights.values()]
+    tasks = [task for task in (dispatcher._claim, dispatcher._record, *flying) if task is not None]
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def store_fault() -> TemporaryError:

@@ -8,6 +8,7 @@ Overview", response codes and retry logic; what stands in between (a proxy, a lo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
@@ -74,17 +75,27 @@ class PagerDutyEvents:
     async def send(self, delivery: Delivery, *, now: float) -> Receipt:
         """Send the event of the delivery. Raises ThrottledError before anything left, else as the port says."""
         routing_key, note = self._find_key(delivery)
+        try:
+            return await self._send_through(delivery, routing_key, note, now)
+        except PermanentError:
+            # an attempt of unknown result pinned a key that was rotated meanwhile and is known no longer
+            current, note = self._find_key(replace(delivery, credential=None))
+            if not delivery.credential or current == routing_key or choose_action(delivery.kind) != "trigger":
+                raise
+            return await self._send_through(delivery, current, note, now)
+
+    async def _send_through(self, delivery: Delivery, routing_key: str, note: str, now: float) -> Receipt:
         self._pass_turnstile(delivery, routing_key, now)
         fitted = fit_event(build_event(delivery, routing_key))
-        reply = await self._post(fitted)
+        reply = await self._post(fitted, routing_key)
         notes = [note, self._tell_cuts(fitted)]
         if reply.status == HTTPStatus.BAD_REQUEST:
             refusal = _quote(reply, routing_key)
-            reply = await self._post(fit_event(build_least_event(delivery, routing_key)))
+            reply = await self._post(fit_event(build_least_event(delivery, routing_key)), routing_key)
             if reply.status == HTTPStatus.BAD_REQUEST:
                 raise PermanentError(f"PagerDuty refused the event (400), and its least form too: {_quote(reply, routing_key)}")
             notes.append(f"PagerDuty refused the whole event and took its least form: {refusal}")
-        if (error := _judge(reply, now)) is not None:
+        if (error := _judge(reply, now, routing_key)) is not None:
             raise error
         return Receipt(credential=routing_key, note="; ".join(filter(None, notes)))
 
@@ -125,7 +136,7 @@ class PagerDutyEvents:
                 self._on_cut(part)
         return f"cut to PagerDuty's limits: {', '.join(fitted.cuts)}" if fitted.cuts else ""
 
-    async def _post(self, fitted: Fitted) -> Reply:
+    async def _post(self, fitted: Fitted, routing_key: str) -> Reply:
         request = Request(
             method="POST",
             url=self._url,
@@ -139,23 +150,23 @@ class PagerDutyEvents:
         try:
             return await self._exchange.send(request)
         except ExchangeError as error:
-            raise _translate(error) from None
+            raise _translate(error, routing_key) from None
 
 
-def _judge(reply: Reply, now: float) -> OutsideError | None:
+def _judge(reply: Reply, now: float, routing_key: str) -> OutsideError | None:
     status = reply.status
     retry_after_seconds = read_retry_after(reply.headers.get("retry-after"), now)
     if status == HTTPStatus.ACCEPTED:
         return None
     if status == HTTPStatus.TOO_MANY_REQUESTS or status in _SERVER_ERRORS:
-        return TemporaryError(f"PagerDuty answered {status}", retry_after_seconds=retry_after_seconds)
+        return TemporaryError(f"PagerDuty answered {status}", retry_after_seconds=retry_after_seconds, credential=routing_key)
     return SettingsError(f"PagerDuty answered {status} where only 202 is success: check the events URL and any proxy on the way")
 
 
-def _translate(error: ExchangeError) -> OutsideError:
+def _translate(error: ExchangeError, routing_key: str) -> OutsideError:
     match error.fault:
         case Fault.DNS | Fault.CONNECT | Fault.TIMEOUT | Fault.CUT | Fault.TOO_LARGE | Fault.PROTOCOL:
-            return TemporaryError(f"PagerDuty: {error.detail}", attempted=error.sent)
+            return TemporaryError(f"PagerDuty: {error.detail}", attempted=error.sent, credential=routing_key)
         case Fault.REDIRECT | Fault.TLS | Fault.DENIED | Fault.INVALID:
             return SettingsError(f"PagerDuty: {error.detail}", attempted=error.sent)
         case _:
