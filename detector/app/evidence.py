@@ -20,12 +20,17 @@ from detector.domain.rule import Instant, Ratio
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from typing import TypeAlias
 
     from detector.domain.outcome import MatrixOutcome
     from detector.domain.rule import Rule, RuleSet, Signal
     from detector.ports.source import PastSource
 
-LONGEST_WINDOW_SECONDS = 900.0  # a longer one cannot show when a change began, and is dear over a range
+    Planned: TypeAlias = tuple[Rule, Signal, tuple[str, ...]]
+
+SHARP_SECONDS = 300.0
+LONGEST_SECONDS = 900.0
+_OFFSET = re.compile(r"\boffset\b|@\s*(?:\d|start|end)")
 _RANGE = re.compile(r"\[([0-9a-z]+)[\]:]")
 
 
@@ -34,7 +39,7 @@ async def gather_courses(
 ) -> tuple[Course, ...]:
     """Courses of the service and of everything it depends on, up to `at`."""
     wanted = frozenset((service, *list_dependencies(rules.catalogue, service)))
-    plan = list(plan_signals(rules.rules))
+    plan = plan_signals(rules.rules)
     queries = list(dict.fromkeys(query for _, _, texts in plan for query in texts))
     start = at - HISTORY_STEPS * STEP_SECONDS
     answers = await asyncio.gather(
@@ -47,21 +52,23 @@ async def gather_courses(
     return tuple(course for rule, signal, texts in plan for course in read_courses(rule, signal, texts, outcomes, wanted))
 
 
-def plan_signals(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Signal, tuple[str, ...]]]:
+def plan_signals(rules: Sequence[Rule]) -> list[Planned]:
     """Every signal worth looking at with its queries as asked; the same signal of several rules once.
 
-    A Prometheus alerting rule holds its condition in its query and so has no history; its signals are left out.
+    Left out: what tells of another time (`offset`), what looks back so far that it cannot show when a change began, unless there is
+    nothing sharper, and Prometheus alerting rules, which hold their condition in their query and so have no history.
     """
-    seen: set[tuple[object, ...]] = set()
+    found: dict[tuple[object, ...], Planned] = {}
     for rule in rules:
-        if rule.vector:
-            continue
-        for signal in rule.signals:
+        for signal in () if rule.vector else rule.signals:
             texts = tuple(fill_window(query, rule.window_seconds) for query in signal_queries(signal))
-            identity = (signal.name, texts, rule.by, rule.service)
-            if identity not in seen and all(_find_longest(text) <= LONGEST_WINDOW_SECONDS for text in texts):
-                seen.add(identity)
-                yield rule, signal, texts
+            if not any(_OFFSET.search(text) for text in texts):
+                found.setdefault((signal.name, texts, rule.by, rule.service), (rule, signal, texts))
+    for longest_seconds in (SHARP_SECONDS, LONGEST_SECONDS):
+        planned = [plan for plan in found.values() if max(map(_find_longest, plan[2])) <= longest_seconds]
+        if planned:
+            return planned
+    return []
 
 
 def read_courses(
