@@ -20,6 +20,7 @@ HISTORY_STEPS = 120  # how far back a signal is asked for
 RECENT_STEPS = 25  # a change is looked for this far back; what lies before tells the noise
 BEFORE_STEPS = 10
 AFTER_STEPS = 5
+LEAST_LOAD = 1.2  # traffic that rises by less is as it was
 LEAST_POINTS = 2  # on either side of a change
 _LEAST_HISTORY = 10
 _SIGMA = 1.4826  # median absolute deviation of a normal distribution, as its standard deviation
@@ -83,6 +84,19 @@ def find_change(course: Course, step: int, noise: float) -> Change | None:
     if levels is None:
         return None
     return Change(course.signal, *levels, (levels[1] - levels[0]) / noise)
+
+
+def find_load(courses: Sequence[Course], step: int) -> float | None:
+    """How many times as many events come in after a step as before it, by the ratio that rose most; None without traffic."""
+    found = [Course(course.service, "", course.traffic).levels(step) for course in courses if course.traffic is not None]
+    return max((after / before for before, after in filter(None, found) if before > 0), default=None)
+
+
+def is_load(course: Course, change: Change, load: float | None) -> bool:
+    """Whether a rise is the traffic's own: a count of requests rises by the factor that they do, which is nobody's fault."""
+    if course.traffic is not None or load is None or load < LEAST_LOAD or change.before <= 0:
+        return False
+    return load / LEAST_LOAD <= change.after / change.before <= load * LEAST_LOAD
 
 
 def find_traffic(courses: Sequence[Course], step: int) -> float | None:

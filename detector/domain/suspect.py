@@ -20,7 +20,7 @@ from heapq import heappop, heappush
 from math import inf
 
 from detector.domain.catalogue import Catalogue
-from detector.domain.course import LEAST_POINTS, RECENT_STEPS, Change, Course, find_change, find_traffic
+from detector.domain.course import LEAST_POINTS, RECENT_STEPS, Change, Course, find_change, find_load, find_traffic, is_load
 from detector.domain.quantity import format_number, format_signal
 
 THRESHOLD = 3.0
@@ -51,8 +51,8 @@ class _Scene:
     def largest(self, service: str) -> Change | None:
         """The change of the signal that rose most."""
         if service not in self.changes:
-            found = [find_change(course, self.onset, noise) for course, noise in self.courses.get(service, ())]
-            self.changes[service] = max((change for change in found if change is not None), key=_size, default=None)
+            found = _list_changes(self.courses.get(service, ()), self.onset)
+            self.changes[service] = max(found, key=_size, default=None)
         return self.changes[service]
 
     def strength(self, service: str) -> float:
@@ -96,14 +96,19 @@ def find_onset(courses: Sequence[tuple[Course, float]]) -> int | None:
     best, onset = LEAST_ONSET, None
     for step in range(length - 1 - LEAST_POINTS, max(0, length - 1 - RECENT_STEPS), -1):
         rises: dict[str, float] = {}
-        for course, noise in courses:
-            change = find_change(course, step, noise)
-            if change is not None:
-                rises[course.signal] = max(rises.get(course.signal, 0.0), min(change.size, LARGEST))
+        for change in _list_changes(courses, step):
+            rises[change.signal] = max(rises.get(change.signal, 0.0), min(change.size, LARGEST))
         total = sum(rises.values())
         if total > best:
             best, onset = total, step
     return onset
+
+
+def _list_changes(courses: Sequence[tuple[Course, float]], step: int) -> list[Change]:
+    """What the signals of a service did at a step, but for what is the traffic's own rise."""
+    load = find_load([course for course, _ in courses], step)
+    found = ((course, find_change(course, step, noise)) for course, noise in courses)
+    return [change for course, change in found if change is not None and not is_load(course, change, load)]
 
 
 @dataclass(frozen=True, slots=True)

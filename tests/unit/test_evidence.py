@@ -66,5 +66,5 @@ def test_a_ratio_is_divided_step_by_step(tmp_path: Path) -> None:
 def test_a_query_that_failed_leaves_its_signal_out(tmp_path: Path) -> None:
     """Half a ratio is no ratio."""
     ((rule, signal, texts),) = plan_signals(load(tmp_path, RATIO).rules)
-    answers = {"bad": QueryFailed(FailureReason.TIMEOUT), "all": Matrix({SHOP: Trace({0: 10.0})})}
+    answers: dict[str, Matrix | QueryFailed] = {"bad": QueryFailed(FailureReason.TIMEOUT), "all": Matrix({SHOP: Trace({0: 10.0})})}
     assert list(read_courses(rule, signal, texts, answers, frozenset({"shop"}))) == []

@@ -152,6 +152,21 @@ def test_an_endpoint_that_was_never_called_before_is_not_blamed() -> None:
     assert names(rank_suspects(catalogue, "shop", [errors("shop", 0.1), errors("cart", 0.1), new]))[0] == "cart"
 
 
+def test_more_traffic_is_nobody_s_fault() -> None:
+    """Five times the requests at every service: a count of requests that rises with them names none; one that fails is named."""
+    catalogue = make_catalogue({"shop": ["cart", "pay"], "cart": ["a"], "pay": ["b"]})
+    levels = tuple(500.0 if step >= STEPS - BROKE else 100.0 for step in range(STEPS))
+
+    def flooded(service: str, share: float = 0.0) -> list[Course]:
+        failed = Course(service, "error_rate", errors(service, share).values, levels)
+        return [failed, Course(service, "requests", levels)]
+
+    calm = [*flooded("shop"), *flooded("cart"), *flooded("pay")]
+    assert rank_suspects(catalogue, "shop", calm) == ()
+    failing = [*flooded("shop", 0.1), *flooded("cart"), *flooded("pay", 0.2)]
+    assert names(rank_suspects(catalogue, "shop", failing)) == ["pay", "shop"]
+
+
 def test_a_cycle_of_calls_ends() -> None:
     """Services that call each other are walked once."""
     catalogue = make_catalogue({"a": ["b"], "b": ["c"], "c": ["a", "b"]})
