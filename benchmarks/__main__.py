@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from benchmarks import backtest, crowd, evaluation, history, idle, latency, report, start
-from benchmarks.petshop import ranking
+from benchmarks.petshop import detection, ranking
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.question import Figure, Question, Say
 
-QUESTIONS = {module.QUESTION.name: module.QUESTION for module in (start, evaluation, idle, crowd, latency, ranking, backtest)}
+QUESTIONS = {
+    module.QUESTION.name: module.QUESTION for module in (start, evaluation, idle, crowd, latency, ranking, detection, backtest)
+}
 DONE, OVER, FAILED, USAGE = 0, 1, 1, 2
 _PROGRESS_LINE_SECONDS = 30.0
 
