@@ -15,7 +15,7 @@ import signal
 import sys
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from detector import __version__
 from detector.adapters.calendar import RuleCalendar
@@ -24,16 +24,15 @@ from detector.adapters.command import ProcessRunner
 from detector.adapters.heartbeat import HeartbeatPing
 from detector.adapters.log import LogObserver, set_up_log
 from detector.adapters.notify import ServiceManager
-from detector.adapters.pagerduty import PagerDutyEvents
+from detector.adapters.postmortem import FileArchive
 from detector.adapters.probe import HttpProbe
 from detector.adapters.prometheus import PrometheusSource
 from detector.adapters.rulefile import RuleDirectory
 from detector.adapters.settings.policy import list_fallbacks, list_webhook_secrets, make_exchange_option, make_paging
-from detector.adapters.store import SqlStore, create_store
 from detector.adapters.surroundings import OutsideWorld
 from detector.adapters.template import TemplateRenderer
 from detector.adapters.watch import RuleWatch
-from detector.adapters.wording import EMAIL, SLACK, STAKEHOLDERS, STATUSPAGE, TemplateFolder, WrongTemplateError
+from detector.adapters.wording import WrongTemplateError
 from detector.app.ailment import Ailment, Complaint
 from detector.app.audience import Audience
 from detector.app.backlog import BacklogWatch
@@ -57,6 +56,7 @@ from detector.app.roster import Roster
 from detector.app.sentinel import Sentinel
 from detector.domain.incident import PAGERDUTY
 from detector.domain.ticket import list_open_facts
+from detector.outfit import make_account, make_channels, make_store
 from detector.ports.channel import Eager
 from detector.ports.error import PermanentError
 from detector.ports.rulefile import RuleFilesError
@@ -69,16 +69,13 @@ from detector.web.site import Site
 from detector.web.status import StatusPage, StatusSite
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-    from detector.adapters.pagerduty_rest import PagerDutyRest
     from detector.adapters.settings import Settings
     from detector.app.reloader import StartReport
     from detector.domain.incident import Notice
-    from detector.ports.channel import Channel
     from detector.ports.store import Committed
 
-    Snapshot: TypeAlias = Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]
 
 DONE, FAILURE, USAGE = 0, 1, 2
 LAG_EVERY_SECONDS = 1.0
@@ -159,6 +156,7 @@ class Daemon:
             probe=self._probe,
             diagnostician=diagnostician,
             runner=ProcessRunner(settings.mitigation_environment),
+            archive=FileArchive(settings.state_dir / "postmortems"),
             account=account,
             requester=settings.pagerduty.requester or "",
         )
@@ -324,65 +322,6 @@ class Daemon:
 
     def _note_template(self, template: str, fault: str) -> None:
         self._observer.note("template failed, sent raw", template=template[:200], fault=fault)
-
-
-def make_store(settings: Settings, observer: Audience) -> SqlStore:
-    """SQLite in the state directory, or the PostgreSQL of the settings."""
-    url = settings.database_url.get_secret_value() if settings.database_url else None
-    return create_store(settings.state_dir, url, tell=partial(observer.trouble, "store"))
-
-
-def make_channels(settings: Settings, renderer: TemplateRenderer, observer: Audience, snapshot: Snapshot) -> list[Channel]:
-    """The channels that are configured; the others are not even imported. Raises WrongTemplateError."""
-    channels: list[Channel] = []
-    folder = TemplateFolder(settings.templates, renderer.find_fault)
-    if PAGERDUTY in settings.channels:
-        given = settings.pagerduty
-        channels.append(
-            PagerDutyEvents(
-                Exchange(),
-                given.routing_keys,
-                events_url=given.events_url,
-                on_cut=lambda part: observer.note("page cut to PagerDuty's limits", part=part),
-                on_unknown_route=lambda route: observer.trouble("pagerduty", f"no routing key named {route!r}: default was used"),
-            )
-        )
-    if (slack := settings.slack) is not None:
-        from detector.adapters.slack import SlackThreads
-        from detector.adapters.slack.wording import TEMPLATES as SLACK_TEMPLATES
-
-        texts = folder.read(SLACK, SLACK_TEMPLATES)
-        channels.append(SlackThreads(Exchange(), slack.token, slack.channel, renderer, api_url=slack.api_url, templates=texts))
-    if settings.email is not None:
-        from detector.adapters.email import Email, wording
-
-        internal, public = folder.read(EMAIL, wording.ON_CALL), folder.read(STAKEHOLDERS, wording.STAKEHOLDERS)
-        channels.append(Email(settings.email, renderer, on_call=internal, stakeholders=public))
-    if (page := settings.statuspage) is not None:
-        from detector.adapters.statuspage import AtlassianStatuspage
-        from detector.adapters.statuspage.wording import TEMPLATES as STATUSPAGE_TEMPLATES
-
-        texts = folder.read(STATUSPAGE, STATUSPAGE_TEMPLATES)
-        channels.append(AtlassianStatuspage(Exchange(), page.page_id, page.token, renderer, api_url=page.api_url, templates=texts))
-    if settings.mqtt is not None:
-        from detector.adapters.mqtt import Mqtt
-
-        channels.append(Mqtt(settings.mqtt, snapshot, on_trouble=partial(observer.trouble, "mqtt")))
-    if settings.webhook is not None:
-        from detector.adapters.webhook import SignedWebhook
-
-        channels.append(SignedWebhook(Exchange(), settings.webhook.url, secret=settings.webhook.secret))
-    return channels
-
-
-def make_account(settings: Settings) -> PagerDutyRest | None:
-    """PagerDuty's REST API where a token is set; the vendor's client is not even imported otherwise."""
-    given = settings.pagerduty
-    if given.api_token is None:
-        return None
-    from detector.adapters.pagerduty_rest import PagerDutyRest
-
-    return PagerDutyRest(given.api_token, rest_url=given.rest_url)
 
 
 def make_access(settings: Settings) -> Access:

@@ -1,4 +1,4 @@
-"""Joins what answers ports.aid.Aid: mitigations and what is learned afterwards."""
+"""Joins what answers ports.aid.Aid: mitigations, what is learned afterwards, and the trail of an incident."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from detector.app.historian import Historian
     from detector.app.mitigator import Mitigator
     from detector.domain.incident import Incident
     from detector.domain.mitigation import Offer
+    from detector.domain.postmortem import Hop, Lesson
+    from detector.ports.postmortem import FollowUp
+    from detector.ports.store import Store
 
 
 class FirstAid:
     """Implements ports.aid.Aid."""
 
-    def __init__(self, mitigator: Mitigator) -> None:
+    def __init__(self, mitigator: Mitigator, historian: Historian, store: Store) -> None:
         self._mitigator = mitigator
+        self._historian = historian
+        self._store = store
 
     async def list_offers(self, incident: str) -> Sequence[Offer]:
         """What can be run."""
@@ -25,3 +31,19 @@ class FirstAid:
     async def mitigate(self, incident: str, name: str, by: str, *, again: bool) -> Incident:
         """Start one."""
         return await self._mitigator.start(incident, name, by, again=again)
+
+    async def read_postmortem(self, incident: str) -> tuple[str | None, str | None, Lesson | None]:
+        """Document, plot, and where it stands."""
+        return await self._historian.read(incident)
+
+    async def finish_postmortem(self, incident: str, by: str) -> Lesson:
+        """Somebody has filled it in."""
+        return await self._historian.finish(incident, by)
+
+    async def list_follow_ups(self) -> Sequence[FollowUp]:
+        """Of all documents."""
+        return await self._historian.list_follow_ups()
+
+    async def list_hops(self, incident: str) -> Sequence[Hop]:
+        """How its notices fared."""
+        return await self._store.list_hops(incident)

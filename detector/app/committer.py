@@ -75,6 +75,7 @@ class Committer:
         self._wanted = False
         self._alone_until = float("-inf")
         self._checkpoint_failing = False
+        self._listeners: list[Callable[[Committed], None]] = []
         board.listen(self.look)
 
     @property
@@ -115,6 +116,10 @@ class Committer:
         if self._backlog:
             raise TemporaryError("the store cannot be written now; try again when it answers", attempted=False)
         return await asyncio.shield(self._spawn(self._act(decide), "action"))
+
+    def listen(self, listener: Callable[[Committed], None]) -> None:
+        """Have every committed decision told to one more, at once; it must not raise."""
+        self._listeners.append(listener)
 
     def look(self) -> None:
         """Decide anew on what is open: something that decisions depend on has changed."""
@@ -255,6 +260,8 @@ class Committer:
             self._observer.decision_committed(decision)
             self._observer.incidents_counted(self._book.incidents.values())
             self._on_commit(decision)
+            for listener in self._listeners:
+                listener(decision)
 
     async def _act(self, decide: Decide) -> Committed:
         seen = Book()

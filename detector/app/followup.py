@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 from detector.app.aid import FirstAid
 from detector.app.callout import Callout
+from detector.app.darkroom import Darkroom
 from detector.app.examiner import Examiner
+from detector.app.historian import Historian
 from detector.app.mitigator import Mitigator
 from detector.app.readback import Readback
 from detector.app.verifier import Verifier
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from detector.ports.command import CommandRunner
     from detector.ports.observer import Observer
     from detector.ports.pagerduty import PagerDutyAccount
+    from detector.ports.postmortem import Archive
     from detector.ports.probe import Probe
     from detector.ports.source import SampleSource
     from detector.ports.store import Store
@@ -50,6 +53,7 @@ class Followup:
         probe: Probe,
         diagnostician: Diagnostician,
         runner: CommandRunner,
+        archive: Archive,
         account: PagerDutyAccount | None = None,
         requester: str = "",
     ) -> None:
@@ -59,7 +63,9 @@ class Followup:
         self._watch = SignalWatch(committer, store, roster, paging, clock, observer, source, cache)
         self._examiner = Examiner(committer, roster, paging, clock, observer, diagnostician)
         self._mitigator = Mitigator(committer, store, roster, paging, clock, observer, runner)
-        self.aid = FirstAid(self._mitigator)
+        darkroom = Darkroom(source)
+        self._historian = Historian(committer, store, roster, paging, clock, observer, darkroom, archive)
+        self.aid = FirstAid(self._mitigator, self._historian, store)
         self._asks = account is not None
 
     def duties(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
@@ -69,6 +75,7 @@ class Followup:
             "verifier": self._verifier.run,
             "signal watch": self._watch.run,
             "diagnosis": self._examiner.run,
+            "post-mortem": self._historian.run,
         }
         return duties | ({"pagerduty read back": self.ear.run} if self._asks else {})
 

@@ -9,10 +9,11 @@ import typer
 
 from detector.cli.incident import AsJson, By, Id, ask, check_name, path_of
 from detector.cli.mitigation import mitigate
+from detector.cli.postmortem import follow_ups, postmortem, why
 from detector.cli.table import clean, print_table, show_number, show_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 app = typer.Typer(
     add_completion=False, rich_markup_mode=None, help="List incidents and respond to them.", invoke_without_command=True
@@ -108,9 +109,17 @@ def tick(
     _post(incident, "tick", by, {"item": item}, "ticked on")
 
 
-app.command(
-    help="Show a mitigation of the service's catalogue entry; with --yes, run it. Verified recovery says whether it helped."
-)(mitigate)
+_FURTHER: dict[str, tuple[Callable[..., None], str]] = {
+    "mitigate": (
+        mitigate,
+        "Show a mitigation of the catalogue entry; with --yes, run it. Verified recovery says whether it helped.",
+    ),
+    "postmortem": (postmortem, "The post-mortem's draft; with --done, say that it is filled in."),
+    "follow-ups": (follow_ups, "What post-mortems of all incidents left to do."),
+    "why": (why, "Every decision in order: evaluated, muted, sent, retried, acknowledged."),
+}
+for _name, (_command, _about) in _FURTHER.items():
+    app.command(_name, help=_about)(_command)
 
 
 def _act(incident: str, action: str, by: str, text: str, done: str) -> None:

@@ -15,6 +15,7 @@ from detector.domain.alert import AlertState, RuleProgress
 from detector.domain.deploy import Deploy
 from detector.domain.incident import Book, Decision, Event, Incident, NoticeKind
 from detector.domain.label import Labels
+from detector.domain.postmortem import Hop, Lesson
 from detector.domain.severity import Severity
 from detector.domain.silence import KeptMute
 
@@ -185,6 +186,18 @@ class Store(Protocol):
 
     async def list_deploys(self, service: str | None, since: float, until: float, limit: int) -> Sequence[Deploy]:
         """Deploys of a service (None: of all) in [since, until], newest first."""
+
+    async def save_lesson(self, kept: Lesson) -> None:
+        """Keep where a post-mortem stands; one of the same incident is replaced."""
+
+    async def find_lesson(self, incident: str) -> Lesson | None:
+        """Where that of the incident stands."""
+
+    async def list_lessons(self, limit: int) -> Sequence[Lesson]:
+        """Those that are not finished, the one due first standing first."""
+
+    async def list_hops(self, incident: str) -> Sequence[Hop]:
+        """Every notice of the incident as it fared, in the order they were queued."""
 
     async def healthy(self) -> bool:
         """Whether a trivial read and write work now."""

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import FastAPI  # noqa: TC002 - FastAPI evaluates the annotations of its routes
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.exceptions import HTTPException
+
+from detector.web.link import find_there
+from detector.web.postmortem import add_postmortems
 
 if TYPE_CHECKING:
     from detector.domain.incident import MitigationRun
@@ -51,24 +53,20 @@ class MitigationOrder(BaseModel):
 def add_aid(api: FastAPI, query: QueryPort, aid: Aid) -> None:
     """Add the routes."""
     _add_mitigations(api, query, aid)
+    add_postmortems(api, query, aid)
 
 
 def _add_mitigations(api: FastAPI, query: QueryPort, aid: Aid) -> None:
     @api.get("/api/v1/incidents/{incident}/mitigations", response_model=list[OfferModel])
     async def offers(incident: str) -> JSONResponse:
-        await _check_there(query, incident)
+        await find_there(query, incident)
         return JSONResponse([_view_offer(offer) for offer in await aid.list_offers(incident)])
 
     @api.post("/api/v1/incidents/{incident}/mitigate", response_model=RunModel, status_code=HTTPStatus.ACCEPTED)
     async def mitigate(incident: str, order: MitigationOrder) -> JSONResponse:
-        await _check_there(query, incident)
+        await find_there(query, incident)
         changed = await aid.mitigate(incident, order.name, order.by, again=order.again)
         return JSONResponse(_view_run(changed.mitigations[-1]), HTTPStatus.ACCEPTED)
-
-
-async def _check_there(query: QueryPort, incident: str) -> None:
-    if await query.find_incident(incident) is None:
-        raise HTTPException(HTTPStatus.NOT_FOUND, f"no incident {incident}")
 
 
 def _view_offer(offer: Offer) -> dict[str, Any]:

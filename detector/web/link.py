@@ -1,14 +1,19 @@
-"""Lists by page: how long a page may be, and the next one as the Link header of RFC 8288 names it."""
+"""Lists by page: how long a page may be, and the next one as the Link header of RFC 8288 names it; one incident by its path."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlencode
 
 from fastapi import Query
+from starlette.exceptions import HTTPException
 
 if TYPE_CHECKING:
     from fastapi import Request
+
+    from detector.domain.incident import Incident
+    from detector.ports.query import Query as QueryPort
 
 MAX_LIMIT = 1000
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
@@ -20,3 +25,11 @@ def link_next(request: Request, cursor: str | None) -> dict[str, str]:
         return {}
     kept = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
     return {"Link": f'<{request.url.path}?{urlencode([*kept, ("cursor", cursor)])}>; rel="next"'}
+
+
+async def find_there(query: QueryPort, incident: str) -> Incident:
+    """The incident, or 404."""
+    found = await query.find_incident(incident)
+    if found is None:
+        raise HTTPException(HTTPStatus.NOT_FOUND, f"no incident {incident}")
+    return found

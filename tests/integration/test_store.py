@@ -13,6 +13,7 @@ from detector.adapters.store import create_store
 from detector.domain.alert import RuleProgress
 from detector.domain.incident import BLIND_ID, Book, Decision, NoticeKind, Status
 from detector.domain.mute import Mute, MuteKind, parse_matchers
+from detector.domain.postmortem import Lesson
 from detector.domain.severity import Severity
 from detector.domain.silence import KeptMute
 from detector.ports.error import PermanentError
@@ -561,3 +562,33 @@ async def test_a_silence_is_ended_early_once(store: Store) -> None:
     assert late is not None
     assert (late.expired, late.expired_by) == (None, "")
     assert await store.expire_mute("m3", "kim", NOW) is None
+
+
+async def test_where_post_mortems_stand_is_kept(store: Store, make_store: MakeStore) -> None:
+    """One for each incident, replaced by a later one; those not finished are listed by when they are due."""
+    for incident, due in (("a", 300.0), ("b", 100.0), ("c", 200.0)):
+        await store.save_lesson(Lesson(incident, due))
+    await store.save_lesson(Lesson("c", 200.0, 150.0, "ann\0", 120.0))
+    store = await _restart(store, make_store)
+    assert [lesson.incident for lesson in await store.list_lessons(10)] == ["b", "a"]
+    assert [lesson.incident for lesson in await store.list_lessons(1)] == ["b"]
+    found = await store.find_lesson("c")
+    assert found is not None
+    assert (found.finished, found.reminded, found.finished_by.startswith("ann")) == (150.0, 120.0, True)
+    assert await store.find_lesson("d") is None
+    await store.close()
+
+
+async def test_how_notices_fared_is_told_in_order(store: Store) -> None:
+    """Queued, accepted and rejected ones of one incident, with attempts and errors; never a credential."""
+    notices = [make_notice(number, incident="i", key=f"k{number}", route=f"r{number}") for number in (1, 2, 3)]
+    await store.commit((), decide(*notices), NOW)
+    accepted, rejected, *_ = await _claim(store)
+    await store.record(accepted, ACCEPTED, NOW + 1, credential="hidden-secret")
+    await store.record(rejected, REJECTED, NOW + 2, error="no")
+    hops = {hop.key: hop for hop in await store.list_hops(notices[0].incident)}
+    assert [hops[f"k{number}"].kind for number in (1, 2, 3)] == [NoticeKind.TRIGGER] * 3
+    assert (hops[accepted.key].state, hops[accepted.key].delivered, hops[accepted.key].attempts) == ("accepted", NOW + 1, 1)
+    assert (hops[rejected.key].state, hops[rejected.key].delivered, hops[rejected.key].error) == ("rejected", None, "no")
+    assert "hidden-secret" not in str(hops)
+    assert await store.list_hops("nothing") == []

@@ -13,6 +13,7 @@ from detector.domain.alert import AlertState, RuleProgress
 from detector.domain.deploy import Deploy
 from detector.domain.incident import FIXED_IDS, Book, Event, Incident, Notice, NoticeKind, Status
 from detector.domain.label import Labels
+from detector.domain.postmortem import Hop, Lesson
 from detector.domain.severity import Severity
 from detector.domain.silence import KeptMute
 from detector.ports.error import OutsideError, PermanentError
@@ -47,11 +48,29 @@ class Row:
     epoch: int = 0
     error: str = ""
     credential: str = ""
+    delivered: float | None = None
 
     @property
     def is_pending(self) -> bool:
         """Neither delivered nor given up."""
         return self.state in PENDING
+
+    def tell(self) -> Hop:
+        """How it fared."""
+        said = self.notice
+        return Hop(
+            said.kind,
+            said.channel,
+            said.route,
+            said.key,
+            self.state.value,
+            said.severity.value,
+            said.at,
+            self.attempts,
+            self.first_attempt,
+            self.delivered,
+            self.error,
+        )
 
     def deliver(self, credential: str | None) -> Delivery:
         """What a channel gets."""
@@ -85,6 +104,7 @@ class Disk:
     rules: Mapping[str, str] | None = None
     mutes: dict[str, KeptMute] = field(default_factory=dict)
     deploys: dict[str, Deploy] = field(default_factory=dict)
+    lessons: dict[str, Lesson] = field(default_factory=dict)
     epoch: int = 0
     writes: int = 0
     failure: OutsideError | None = None
@@ -165,10 +185,10 @@ class MemoryStore:
         credential: str = "",
     ) -> None:
         """Write what came of an attempt."""
-        del now
         self._check()
         row = self.disk.outbox[delivery.id]
         if row.is_pending:
+            row.delivered = now if state is DeliveryState.ACCEPTED else None
             row.state, row.retry_at, row.error = state, retry_at, error[:500]
             if credential and (row.notice.kind in OPENING or state is DeliveryState.ACCEPTED):
                 row.credential = credential
@@ -249,6 +269,27 @@ class MemoryStore:
         if kept is not None and not kept.ended(now):
             self.disk.mutes[identity] = replace(kept, expired=now, expired_by=by)
         return self.disk.mutes.get(identity)
+
+    async def save_lesson(self, kept: Lesson) -> None:
+        """Keep it."""
+        self._check()
+        self.disk.lessons[kept.incident] = kept
+
+    async def find_lesson(self, incident: str) -> Lesson | None:
+        """That of the incident."""
+        self._check()
+        return self.disk.lessons.get(incident)
+
+    async def list_lessons(self, limit: int) -> Sequence[Lesson]:
+        """Not finished, due first."""
+        self._check()
+        found = [lesson for lesson in self.disk.lessons.values() if lesson.finished is None]
+        return sorted(found, key=lambda lesson: (lesson.due, lesson.incident))[:limit]
+
+    async def list_hops(self, incident: str) -> Sequence[Hop]:
+        """In the order they were queued."""
+        self._check()
+        return [row.tell() for row in self._rows(lambda row: row.notice.incident == incident)]
 
     async def healthy(self) -> bool:
         """Whether the lease is held and nothing fails."""

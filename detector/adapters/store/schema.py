@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "0003"  # the newest file under migrations/versions
+REVISION = "0004"  # the newest file under migrations/versions
 SHARDS = 64
 
 metadata = MetaData()
@@ -148,6 +148,17 @@ deploy = Table(
     Column("author", Word, nullable=False),
     Column("url", Word, nullable=False),
     Index("deploy_service", "service", "at"),
+)
+
+postmortem = Table(
+    "postmortem",
+    metadata,
+    Column("incident", Word, primary_key=True),
+    Column("due", Double, nullable=False),
+    Column("finished_at", Double),
+    Column("finished_by", Word),
+    Column("reminded_at", Double),
+    Index("postmortem_due", "due"),
 )
 
 lease = Table(

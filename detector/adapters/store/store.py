@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
 
-from detector.adapters.store import codec, deploy, ledger, listing, mute, outbox, schema
+from detector.adapters.store import codec, deploy, ledger, lesson, listing, mute, outbox, schema
 from detector.adapters.store.lease import renew_leases
 from detector.adapters.store.postgres import PostgresDatabase
 from detector.adapters.store.session import Database, Session
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from detector.domain.alert import RuleProgress
     from detector.domain.deploy import Deploy
     from detector.domain.incident import Event, Incident
+    from detector.domain.postmortem import Hop, Lesson
     from detector.domain.silence import KeptMute
 
 FILE = "detector.db"
@@ -243,6 +244,42 @@ class SqlStore:
                 return await deploy.list_deploys(connection, service, since, until, limit)
 
         return await self._session.run("listing deploys", run)
+
+    async def save_lesson(self, kept: Lesson) -> None:
+        """Keep where a post-mortem stands; one of the same incident is replaced."""
+
+        async def run() -> None:
+            async with self._session.writing() as connection:
+                await lesson.save_lesson(connection, kept)
+
+        await self._session.run("keeping a post-mortem", run)
+
+    async def find_lesson(self, incident: str) -> Lesson | None:
+        """Where that of the incident stands."""
+
+        async def run() -> Lesson | None:
+            async with self._session.reading() as connection:
+                return await lesson.find_lesson(connection, incident)
+
+        return await self._session.run("reading a post-mortem", run)
+
+    async def list_lessons(self, limit: int) -> Sequence[Lesson]:
+        """Those that are not finished, the one due first standing first."""
+
+        async def run() -> Sequence[Lesson]:
+            async with self._session.reading() as connection:
+                return await lesson.list_lessons(connection, limit)
+
+        return await self._session.run("listing post-mortems", run)
+
+    async def list_hops(self, incident: str) -> Sequence[Hop]:
+        """Every notice of the incident as it fared, in the order they were queued."""
+
+        async def run() -> Sequence[Hop]:
+            async with self._session.reading() as connection:
+                return await lesson.list_hops(connection, incident)
+
+        return await self._session.run("reading deliveries", run)
 
     async def healthy(self) -> bool:
         """Whether a trivial read and write work now, the leases being ours still; never raises."""
