@@ -96,9 +96,9 @@ class Evaluator:
             outcome, detail = _name_outcome(rule, readings)
             series = not readings.empty
             track.health = _judge_health(rule, readings, seen=track.progress.seen_series)
-        track.outcome = outcome
+        track.outcome, track.seconds = outcome, self._clock.monotonic() - began
         self._roster.note_progress(track, at, detail, series=series)
-        self._observer.rule_evaluated(rule.name, outcome, self._clock.monotonic() - began, at, detail)
+        self._observer.rule_evaluated(rule.name, outcome, track.seconds, at, detail)
         await self._sentinel.look(self._clock.now(), f"{rule.name}: {detail}" if detail else "")
 
     async def _advance(self, rule: Rule, track: Track, at: float) -> Readings:

@@ -13,6 +13,7 @@ from detector.app.track import Track
 from detector.domain.alert import AlertState, Phase, RuleProgress
 from detector.domain.blind import RuleHealth
 from detector.domain.catalogue import Catalogue
+from detector.domain.reception import find_service, is_received
 from detector.domain.rule import RuleSet
 from detector.ports.query import LiveAlert, RuleReport
 from detector.ports.store import AlertRecord
@@ -86,7 +87,7 @@ class Roster:
         for name in self._rules:
             self.track(name).orphaned = None
         for track in list(self._tracks.values()):
-            if track.name in self._rules:
+            if track.name in self._rules or is_received(track.name):
                 continue
             if not track.states and not track.dirty:
                 del self._tracks[track.name]
@@ -99,6 +100,10 @@ class Roster:
         if found is None:
             found = self._tracks[name] = Track(name, RuleProgress(name))
         return found
+
+    def received(self) -> list[Track]:
+        """Alerts that came from elsewhere, by name."""
+        return [track for name, track in self._tracks.items() if is_received(name)]
 
     def orphans(self) -> list[Track]:
         """Rules that left the set and whose alerts wait for the grace to pass."""
@@ -136,7 +141,8 @@ class Roster:
             rule = self._rules.get(name)
             for labels, state in sorted(self._tracks[name].states.items()):
                 if state.phase is not Phase.INACTIVE:
-                    found.append(LiveAlert(name, name if rule is None else rule.service_of(labels), state))
+                    service = find_service(name, labels) if is_received(name) else name
+                    found.append(LiveAlert(name, service if rule is None else rule.service_of(labels), state))
         return found
 
     def rule_reports(self) -> list[RuleReport]:
@@ -154,6 +160,7 @@ class Roster:
             last_success=progress.last_success,
             last_error=progress.failure,
             alerts=dict(track.counts),
+            evaluation_seconds=track.seconds,
         )
 
     def health(self) -> dict[str, RuleHealth]:

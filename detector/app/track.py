@@ -23,8 +23,8 @@ def deserves_row(state: AlertState) -> bool:
 class Track:
     """One rule in memory.
 
-    `outcome`: of the last evaluation, or idle. `stored`: alerts that have a row. `dirty`: alerts whose row is behind. `orphaned`:
-    monotonic seconds when the rule left the set.
+    `outcome`: of the last evaluation, or idle; it took `seconds`. `stored`: alerts that have a row. `dirty`: alerts whose row is
+    behind. `orphaned`: monotonic seconds when the rule left the set.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Track:
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((phase.value for phase in Phase), 0))
     health: RuleHealth = RuleHealth.IDLE
     outcome: str = "idle"
+    seconds: float = 0.0
     was_hot: bool = False
     progress_dirty: bool = False
     orphaned: float | None = None

@@ -50,11 +50,20 @@ class SignalTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the sender of a received alert said last. `ends`: until when its word holds (unix seconds)."""
+
+    ends: float
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    generator: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AlertState:
     """State of one alert, (rule, labels). An inactive alert whose series is present keeps the very same object.
 
     `evaluated`: last evaluation that gave an answer while pending or firing. `breached`: the evaluation that first saw the breach.
-    `settling`: its severity still climbs with the window that fills.
+    `settling`: its severity still climbs with the window that fills. `receipt`: of an alert that another Prometheus sent.
     `signal` and `threshold`: the first comparison of `open` that held, and its bound. `blocked`: severity rungs that were unknown.
     """
 
@@ -82,6 +91,7 @@ class AlertState:
     unknown: str = ""
     flaps: int = 0
     settling: bool = False
+    receipt: Receipt | None = None
 
 
 class Change(StrEnum):

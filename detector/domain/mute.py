@@ -104,6 +104,14 @@ def parse_matchers(texts: Iterable[str]) -> tuple[Matcher, ...]:
     return tuple(found)
 
 
+def parse_filter(texts: Iterable[str]) -> tuple[Matcher, ...]:
+    """Read matchers that choose what is shown: as `parse_matchers`, and none at all will do. Raises ValueError."""
+    found = tuple(matcher for text in texts for matcher in _parse(text))
+    if len(found) > _MOST_MATCHERS:
+        raise ValueError(f"at most {_MOST_MATCHERS} matchers, these are {len(found)}")
+    return found
+
+
 def _cover_everything(matchers: list[Matcher]) -> bool:
     """Every alert has a rule, a service and a severity: `service=~".+"` would leave none to be heard."""
     alerts = [

@@ -27,4 +27,26 @@ class Severity(Enum):
         return self.rank < other.rank
 
 
+WORDS = {
+    "critical": Severity.CRITICAL,
+    "disaster": Severity.CRITICAL,
+    "emergency": Severity.CRITICAL,
+    "page": Severity.HIGH,
+    "error": Severity.HIGH,
+    "high": Severity.HIGH,
+    "major": Severity.HIGH,
+    "warning": Severity.MEDIUM,
+    "medium": Severity.MEDIUM,
+    "info": Severity.LOW,
+    "low": Severity.LOW,
+    "minor": Severity.LOW,
+    "none": Severity.LOW,
+}
+
+
+def read_severity(label: str) -> Severity:
+    """What a `severity` label of a Prometheus alert means; MEDIUM for an unknown word and for none."""
+    return WORDS.get(label.strip().lower(), Severity.MEDIUM)
+
+
 _RANK = {"low": 0, "medium": 1, "high": 2, "critical": 3}

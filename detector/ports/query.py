@@ -36,6 +36,7 @@ class RuleReport:
     last_success: float | None = None
     last_error: str = ""
     alerts: Mapping[str, int] = field(default_factory=dict)
+    evaluation_seconds: float = 0.0
 
 
 class Action(StrEnum):

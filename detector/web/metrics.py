@@ -23,6 +23,7 @@ from prometheus_client import (
 from detector.domain.alert import Phase
 from detector.domain.incident import PAGERDUTY, NoticeKind, Status
 from detector.domain.outcome import FailureReason
+from detector.domain.reception import RECEIVED
 from detector.domain.severity import Severity
 
 if TYPE_CHECKING:
@@ -109,8 +110,8 @@ class Metrics:
             self._query_errors.labels(failure).inc()
 
     def alerts_counted(self, rule: str, counts: Mapping[str, int]) -> None:
-        """Show; a phase that is not named has none."""
-        if rule in self._rules:
+        """Show; a phase that is not named has none. Received alerts are one series for all of them."""
+        if rule in self._rules or rule == RECEIVED:
             for phase in Phase:
                 self._alerts.labels(rule, phase.value).set(counts.get(phase.value, 0))
 

@@ -15,6 +15,7 @@ from detector.web.access import Access, check_json
 from detector.web.exchange import Problem, read_body, replay_body, send_answer, send_json, send_problem
 from detector.web.pagerduty import PATH as PAGERDUTY_PATH
 from detector.web.status import PATHS as STATUS_PATHS
+from detector.web.wire import PATHS as WIRE_PATHS
 
 if TYPE_CHECKING:
     from uvicorn._types import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from detector.web.metrics import Metrics
     from detector.web.pagerduty import PagerDutyHook
     from detector.web.status import StatusPage
+    from detector.web.wire import Wire
 
 REQUEST_SECONDS = 30.0
 _READING = {"GET", "HEAD"}
@@ -51,7 +53,9 @@ class Site:
         aid: Aid | None = None,
         pagerduty: PagerDutyHook | None = None,
         status: StatusPage | None = None,
+        wire: Wire | None = None,
     ) -> None:
+        self._wire = wire
         self._aid = aid
         self._status = status
         self._pagerduty = pagerduty
@@ -104,12 +108,15 @@ class Site:
             await self._pagerduty.answer(scope, receive, send)
         elif path in STATUS_PATHS and self._status is not None:
             await self._status.answer(scope, send)
-        elif path.startswith("/api/"):
+        elif path.startswith(("/api/", "/prometheus/")):
             await self._hand_over(scope, receive, send)
         else:
             raise Problem(HTTPStatus.NOT_FOUND, f"nothing is at {path}; /api/openapi.json lists what is")
 
     async def _hand_over(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        if self._wire is not None and scope["path"].startswith(WIRE_PATHS):
+            await self._wire.answer(scope, receive, send)
+            return
         if scope["method"] in _READING:
             self._access.check_read(scope)
         else:

@@ -11,28 +11,13 @@ from detector.adapters.rulefile.query import check_query, read_threshold
 from detector.adapters.rulefile.reader import Fields
 from detector.domain.condition import Comparison
 from detector.domain.rule import Instant, Policy, Recovery, Rule, Rung
-from detector.domain.severity import Severity
+from detector.domain.severity import read_severity
 
 if TYPE_CHECKING:
     from detector.adapters.rulefile.node import Scalar
     from detector.adapters.rulefile.reader import Reader
 
 SIGNAL = "value"
-SEVERITIES = {
-    "critical": Severity.CRITICAL,
-    "disaster": Severity.CRITICAL,
-    "emergency": Severity.CRITICAL,
-    "page": Severity.HIGH,
-    "error": Severity.HIGH,
-    "high": Severity.HIGH,
-    "major": Severity.HIGH,
-    "warning": Severity.MEDIUM,
-    "medium": Severity.MEDIUM,
-    "info": Severity.LOW,
-    "low": Severity.LOW,
-    "minor": Severity.LOW,
-    "none": Severity.LOW,
-}
 _SUMMARIES = ("summary", "message", "title", "description")
 _LINKS = {"runbook_url": "runbook", "runbook": "runbook", "dashboard_url": "dashboard", "dashboard": "dashboard"}
 
@@ -70,11 +55,10 @@ def _build(reader: Reader, group: Fields, fields: Fields, every_seconds: float) 
     labels = {**group.get("labels", {}), **fields.get("labels", {})}
     annotations = fields.get("annotations", {})
     recovery = "!open"
-    word = labels.get("severity", "").lower()
     policy = Policy(
         open=Present(text, comparisons=_compare(text)),
         recover=Recovery(recovery, Scope((SIGNAL,)).split(recovery)),
-        severity=(Rung(SEVERITIES.get(word, Severity.MEDIUM), Present("true")),),
+        severity=(Rung(read_severity(labels.get("severity", "")), Present("true")),),
         summary=next((translate(annotations[key]) for key in _SUMMARIES if key in annotations), ""),
         description=translate(annotations.get("description", "")),
         for_seconds=fields.get("for", 0.0),
