@@ -27,6 +27,7 @@ COMMANDS = {
     "check": "Validate rule files.",
     "test": "Run rule tests against a real Prometheus.",
     "backtest": "Replay rules over the past of a Prometheus.",
+    "explain": "Say what a rule will do, minute by minute.",
     "schema": "Print the JSON Schema of rule files.",
     "diagnose": "Look at the usual causes of a service's trouble, and name the likely culprit.",
     "deploys": "Tell of deploys, and list them.",

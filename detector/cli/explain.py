@@ -1,0 +1,114 @@
+"""`detector explain RULE`: what a rule will do, minute by minute, in words. Needs the rule files only."""
+
+from __future__ import annotations
+
+import json
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from detector.cli.exit import USAGE, fail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from detector.domain.explanation import Explanation
+    from detector.domain.rule import RuleSet
+
+DEFAULT_RULES = "rules"
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+@app.command(
+    help="Say what a rule will do, minute by minute: signals, when it opens, who is paged, when it ends. Exit code 2: no such rule."
+)
+def explain(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="Its name.")],
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH]...", help="Files or directories; default $DETECTOR_RULES, else ./rules."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,  # noqa: FBT002 - a flag
+) -> None:
+    """Explain a rule."""
+    from detector.cli.setting import read_settings
+    from detector.domain.explanation import explain_rule
+    from detector.domain.severity import Severity
+
+    rules = _load(paths or [Path(os.environ.get("DETECTOR_RULES") or DEFAULT_RULES)])
+    found = rules.find(rule)
+    if found is None:
+        near = get_close_matches(rule, [each.name for each in rules.rules], n=1)
+        hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(each.name for each in rules.rules)}"
+        raise typer.Exit(fail(f"no rule is named {rule}; {hint}", USAGE))
+    told = explain_rule(found, rules.catalogue, Severity(read_settings().pagerduty.page_from))
+    print(json.dumps(lay_out(told), indent=2, ensure_ascii=False) if as_json else "\n".join(_write(told)))
+
+
+def lay_out(told: Explanation) -> dict[str, Any]:
+    """The explanation as JSON shows it."""
+    return {
+        "rule": told.rule,
+        "signals": {name: list(lines) for name, lines in told.signals.items()},
+        "slo": list(told.expansion),
+        "open": told.open,
+        "recover": told.recover,
+        "severity": [{"severity": severity.value, "when": when, "pages": pages} for severity, when, pages in told.ladder],
+        "moments": [
+            {"since": "recovery" if moment.recovering else "breach", "after_seconds": moment.after_seconds, "text": moment.text}
+            for moment in told.moments
+        ],
+        "routes": dict(told.routes),
+        "notes": list(told.notes),
+    }
+
+
+def _load(paths: list[Path]) -> RuleSet:
+    from detector.adapters.rulefile import RuleDirectory
+    from detector.ports.rulefile import RuleFilesError
+
+    try:
+        return RuleDirectory(*paths).load().rules
+    except RuleFilesError as fault:
+        for finding in fault.findings:
+            fail(str(finding))
+        raise typer.Exit(USAGE) from None
+
+
+def _write(told: Explanation) -> Iterator[str]:
+    from detector.cli.table import clean
+    from detector.domain.catalogue import DEFAULT_ROUTE
+
+    yield clean(told.rule)
+    yield "\nsignals"
+    for name, lines in told.signals.items():
+        yield f"  {name} = {clean(lines[0])}"
+        yield from (f"      {clean(line)}" for line in lines[1:])
+    if told.expansion:
+        yield "\nobjective, expanded to burn rates"
+        yield from (f"  {line}" for line in told.expansion)
+    yield f"\nopens when    {clean(told.open)}"
+    yield f"recovers when {clean(told.recover)}"
+    yield "\nseverity: the first that holds"
+    for severity, when, pages in told.ladder:
+        yield f"  {severity.value:<9} {clean(when)}{'  -> page' if pages else ''}"
+    yield "\nminute by minute, from the first breach"
+    yield from (_write_moment(moment.after_seconds, moment.text) for moment in told.moments if not moment.recovering)
+    yield "\nminute by minute, from the recovery"
+    yield from (_write_moment(moment.after_seconds, moment.text) for moment in told.moments if moment.recovering)
+    yield "\nwho is paged: the routing key of the service"
+    for service, route in told.routes.items():
+        yield f"  {clean(service)}: {clean(route)}"
+    yield f"  {'every other service' if told.routes else 'every service'}: {DEFAULT_ROUTE}"
+    yield "\nalso"
+    yield from (f"  {clean(line)}" for line in told.notes)
+
+
+def _write_moment(after_seconds: float, text: str) -> str:
+    from detector.domain.duration import format_duration
+
+    return f"  +{format_duration(after_seconds):<7} {text}"
