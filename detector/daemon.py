@@ -43,10 +43,12 @@ from detector.app.desk import DaemonPulse, ReadingDesk, WritingDesk
 from detector.app.diagnosis import Diagnostician
 from detector.app.dispatcher import Dispatcher
 from detector.app.evaluation import Evaluator
+from detector.app.exhibit import LiveExhibit
 from detector.app.fallback import Fallback
 from detector.app.followup import Followup
 from detector.app.guard import guard, open_patiently
 from detector.app.heartbeat import Heartbeat
+from detector.app.inbox import Inbox
 from detector.app.meter import MeteredSource
 from detector.app.muteboard import MuteBoard
 from detector.app.poller import Poller
@@ -67,6 +69,7 @@ from detector.web.pagerduty import PagerDutyHook
 from detector.web.server import BindError, WebServer
 from detector.web.site import Site
 from detector.web.status import StatusPage, StatusSite
+from detector.web.wire import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -161,15 +164,18 @@ class Daemon:
             requester=settings.pagerduty.requester or "",
         )
         self._pulse = DaemonPulse(self._poller, clock)
+        self._inbox = Inbox(roster, self._committer, clock, observer)
+        query = ReadingDesk(store, roster, self._board, self._committer, clock)
         desk = WritingDesk(self._committer, store, roster, self._reloader, self._board, paging, clock)
         page = StatusPage(PublicDesk(self._committer, store, roster, clock), self._pulse, clock)
         site = Site(
             metrics=self._metrics,
-            query=ReadingDesk(store, roster, self._board, self._committer, clock),
+            query=query,
             desk=desk,
             pulse=self._pulse,
-            access=make_access(settings),
+            access=(access := make_access(settings)),
             version=__version__,
+            wire=Wire(query, desk, self._inbox, LiveExhibit(roster, self._committer, clock), access, __version__),
             aid=self._followup.aid,
             status=page,
             pagerduty=PagerDutyHook(self._followup.ear, list_webhook_secrets(settings)),
@@ -237,6 +243,7 @@ class Daemon:
         self._spawn("checkpoint", self._committer.run_checkpoints)
         self._spawn("orphans", self._reloader.run)
         self._spawn("silences", self._board.run)
+        self._spawn("inbox", self._inbox.run)
         self._spawn("lag", self._poller.run_lag)
         self._spawn("backlog", self._backlog.run)
         self._spawn("gauge", self._watch_lag)
