@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # name -> what it does; the module of that name under detector.cli holds `app` or a function of that name
 COMMANDS = {
     "run": "Run the daemon.",
+    "init": "Look into a Prometheus and write the rules that fit.",
     "check": "Validate rule files.",
     "test": "Run rule tests against a real Prometheus.",
     "backtest": "Replay rules over the past of a Prometheus.",
