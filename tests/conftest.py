@@ -89,6 +89,12 @@ def alertmanager_bin() -> Path:
     return _find_or_skip("alertmanager")
 
 
+@pytest.fixture(scope="session")
+def amtool_bin() -> Path:
+    """The real amtool binary."""
+    return _find_or_skip("amtool")
+
+
 @pytest.fixture
 def start_prometheus(prometheus_bin: Path, tmp_path: Path) -> Iterator[Callable[..., Prometheus]]:
     """Start any number of real Prometheus servers; arguments as of `Prometheus`, `history` is OpenMetrics text."""

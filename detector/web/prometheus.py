@@ -50,14 +50,14 @@ def _view_groups(rules: Sequence[ShownRule], parameters: Mapping[str, Sequence[s
 def _is_asked(shown: ShownRule, parameters: Mapping[str, Sequence[str]]) -> bool:
     names = parameters.get("rule_name[]", ())
     file = shown.rule.source.file
-    places = [parameters.get(name, ()) for name in ("rule_group[]", "file[]")]
-    return (not names or shown.rule.name in names) and all(not place or file in place for place in places)
+    asked = [(file.rsplit("/", 1)[-1], parameters.get("rule_group[]", ())), (file, parameters.get("file[]", ()))]
+    return (not names or shown.rule.name in names) and all(not places or place in places for place, places in asked)
 
 
 def _view_group(file: str, members: Sequence[ShownRule], *, bare: bool) -> dict[str, Any]:
     reports = [shown.report for shown in members]
     return {
-        "name": file,
+        "name": file.rsplit("/", 1)[-1],
         "file": file,
         "interval": min(report.every_seconds for report in reports),
         "limit": 0,
