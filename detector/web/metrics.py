@@ -25,6 +25,7 @@ from detector.domain.incident import PAGERDUTY, NoticeKind, Status
 from detector.domain.outcome import FailureReason
 from detector.domain.reception import RECEIVED
 from detector.domain.severity import Severity
+from detector.web.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -61,6 +62,7 @@ class Metrics:
         PlatformCollector(registry=registry)
         self._rules: frozenset[str] = frozenset()
         self._known: dict[str, Incident] = {}
+        self.news = News(channels)
         self._make_evaluation(registry)
         self._make_incident(registry)
         self._make_delivery(registry)
@@ -120,6 +122,7 @@ class Metrics:
 
     def decision_committed(self, decision: Decision) -> None:
         """Count openings; time the way from the breach to an acknowledgement and to the end."""
+        self.news.ring()
         for incident in decision.incidents:
             before = self._known.get(incident.id)
             if before is None and incident.status.active:
@@ -146,7 +149,7 @@ class Metrics:
 
     def delivery_ended(self, delivery: Delivery, outcome: str, at: float, detail: str) -> None:
         """Count; time what was accepted, and the first page of an incident from its detection on."""
-        del detail
+        self.news.delivery_ended(delivery, outcome, at, detail)
         self._notifications.labels(delivery.channel, outcome).inc()
         if outcome == "accepted":
             waited = max(0.0, at - delivery.created)
@@ -156,6 +159,7 @@ class Metrics:
 
     def backlog_seen(self, backlog: Mapping[str, Backlog], at: float) -> None:
         """Show; a channel that is not named has none."""
+        self.news.backlog_seen(backlog)
         self._channels.update(backlog)
         for channel in self._channels:
             row = backlog.get(channel)
@@ -175,6 +179,10 @@ class Metrics:
     def shard_led(self, shard: int, *, leads: bool) -> None:
         """Whether this process holds the lease of a shard."""
         self._leader.labels(str(shard)).set(1 if leads else 0)
+
+    def drill_passed(self, at: float) -> None:
+        """When a drill last passed every hop."""
+        self._drill_time.set(at)
 
     def mitigated(self, severity: Severity, seconds: float) -> None:
         """Time from the breach to the first mitigation."""
@@ -242,6 +250,9 @@ class Metrics:
         )
         self._reload_time = Gauge(
             "detector_config_last_reload_success_timestamp_seconds", "When the rules were last loaded.", registry=registry
+        )
+        self._drill_time = Gauge(
+            "detector_drill_last_success_timestamp_seconds", "When a drill last passed; 0: never.", registry=registry
         )
         self._lag = Gauge("detector_event_loop_lag_seconds", "How late the event loop was.", registry=registry)
         self._leader = Gauge("detector_leader", "1: this process holds the shard's lease.", ["shard"], registry=registry)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import resource
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from uvicorn.config import Config
 from uvicorn.server import Server
@@ -24,6 +24,14 @@ if TYPE_CHECKING:
 KEEP_ALIVE_SECONDS = 5
 SHUTDOWN_SECONDS = 3
 _BACKLOG = 128
+
+
+@runtime_checkable
+class Closing(Protocol):
+    """An application with answers that go on until it is told to end them."""
+
+    def close(self) -> None:
+        """End them."""
 
 
 class BindError(Exception):
@@ -73,6 +81,8 @@ class WebServer:
 
     def stop(self) -> None:
         """End `serve`; may be called more than once, and before it."""
+        if isinstance(self._application, Closing):
+            self._application.close()
         if self._server is not None:
             self._server.should_exit = True
 

@@ -1,7 +1,7 @@
-"""The daemon's HTTP side as one ASGI application: metrics, health and reload answered here, /api handed to FastAPI.
+"""The daemon's HTTP side as one ASGI application: metrics, health, reload; /api goes to FastAPI, pages to the console.
 
-Everything passes `access` and the bounds of `exchange` first. FastAPI is imported at the first /api request, in a thread: a daemon
-that nobody asks stays small and starts fast. What fails unforeseen is answered 500 and logged by uvicorn.
+Everything passes the bounds of `exchange` first, and `access`. FastAPI and the console are imported at the first request for them,
+in a thread: a daemon that nobody asks stays small and starts fast. What fails unforeseen is answered 500 and logged by uvicorn.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from detector.ports.aid import Aid
     from detector.ports.query import Desk, Pulse, Query
+    from detector.web.console.console import Console
     from detector.web.metrics import Metrics
     from detector.web.pagerduty import PagerDutyHook
     from detector.web.status import StatusPage
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 30.0
 _READING = {"GET", "HEAD"}
+_FOREIGN = ("/-/", "/webhooks/", "/status", "/metrics", "/api", "/prometheus/")  # spoken to by programs: never answered in HTML
 
 
 class Site:
@@ -66,6 +68,7 @@ class Site:
         self._access = access
         self._version = version
         self._api: ASGI3Application | None = None
+        self._console: Console | None = None
         self._importing = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
@@ -89,6 +92,11 @@ class Site:
                 raise
             await send_problem(send, Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"no answer within {REQUEST_SECONDS:g} s; try again"))
 
+    def close(self) -> None:
+        """End what would go on for long: the daemon stops."""
+        if self._console is not None:
+            self._console.close()
+
     async def _answer(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         path, reading = scope["path"], scope["method"] in _READING
         if path == "/-/healthy" and reading:
@@ -110,8 +118,10 @@ class Site:
             await self._status.answer(scope, send)
         elif path.startswith(("/api/", "/prometheus/")):
             await self._hand_over(scope, receive, send)
-        else:
+        elif path.startswith(_FOREIGN):
             raise Problem(HTTPStatus.NOT_FOUND, f"nothing is at {path}; /api/openapi.json lists what is")
+        else:
+            await (await self._find_console()).answer(scope, receive, send)
 
     async def _hand_over(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         if self._wire is not None and scope["path"].startswith(WIRE_PATHS):
@@ -140,6 +150,19 @@ class Site:
 
         api: Any = make_api(self._query, self._desk, self._version, self._aid)
         return api  # type: ignore[no-any-return]  # starlette and uvicorn each spell ASGI's types their own way
+
+    async def _find_console(self) -> Console:
+        async with self._importing:
+            if self._console is None:
+                self._console = await asyncio.to_thread(self._make_console)
+        return self._console
+
+    def _make_console(self) -> Console:
+        from detector.web.console.console import Console  # noqa: PLC0415 - a daemon that nobody looks at needs none of it
+
+        return Console(
+            query=self._query, desk=self._desk, pulse=self._pulse, aid=self._aid, news=self._metrics.news, access=self._access
+        )
 
     async def _say(self, send: ASGISendCallable, fault: str, good: str) -> None:
         status = HTTPStatus.SERVICE_UNAVAILABLE if fault else HTTPStatus.OK

@@ -1,0 +1,57 @@
+"""A real browser: the system's chromium, driven by Playwright, that remembers what its console said."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Browser, Page
+
+DESKTOP, PHONE = (1280, 860), (390, 844)
+ACTION_MILLISECONDS = 10_000
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+def find_chromium() -> str:
+    """Its path; skips the test where there is none."""
+    found = next((path for path in map(shutil.which, _NAMES) if path), None)
+    if found is None:
+        pytest.skip("needs chromium: .ci/provide servers")
+    return found
+
+
+@asynccontextmanager
+async def open_browser() -> AsyncIterator[Browser]:
+    """Chromium without a window, without an address outside."""
+    path = find_chromium()
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - half a second that only these tests need
+
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=arguments)
+        try:
+            yield browser
+        finally:
+            await browser.close()
+
+
+@asynccontextmanager
+async def open_page(browser: Browser, *, size: tuple[int, int] = DESKTOP, **settings: Any) -> AsyncIterator[tuple[Page, list[str]]]:
+    """A page of its own session, and the warnings and errors of its console (violations of the CSP among them)."""
+    context = await browser.new_context(viewport={"width": size[0], "height": size[1]}, **settings)
+    try:
+        context.set_default_timeout(ACTION_MILLISECONDS)
+        page = await context.new_page()
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text) if message.type in {"warning", "error"} else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("dialog", lambda dialog: said.append(f"dialog: {dialog.message}"))
+        yield page, said
+    finally:
+        await context.close()
