@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from detector.domain.ailment import OWN_RULES
 from detector.domain.alert import Change, Transition
 from detector.domain.audience import tell
-from detector.domain.blind import BLIND_RULE
 from detector.domain.catalogue import Catalogue
 from detector.domain.dependency import JOIN_WITHIN_SECONDS, find_related, list_dependencies
 from detector.domain.incident import (
-    BLIND_ID,
     FIXED_IDS,
     Book,
     Decision,
@@ -93,15 +92,14 @@ def _begin(ledger: Ledger, transition: Transition) -> None:
     ledger.hold(replace(incident, opened=min(incident.opened, alert.breached)), alert)
 
 
-_ALONE = FIXED_IDS | {BLIND_RULE}
-
-
 def _find_to_join(ledger: Ledger, transition: Transition, alert: JoinedAlert) -> Incident | None:
     """The open incident of the alert's service; else that of something it depends on, begun lately and at least as severe."""
-    if transition.rule in _ALONE:
+    if transition.rule in FIXED_IDS:
         return None
+    own = transition.rule in OWN_RULES
     for incident in ledger.find_by_service(alert.service):
-        if incident.status.active and incident.join == transition.join and incident.id not in _ALONE and not incident.route:
+        alike = incident.join == transition.join and incident.own is own and incident.id not in FIXED_IDS
+        if incident.status.active and alike and not incident.route:
             return incident
     for service in list_dependencies(ledger.catalogue, alert.service):
         for incident in ledger.find_by_service(service):
@@ -159,7 +157,7 @@ def _find_breach(transition: Transition) -> float:
 
 
 def _open(ledger: Ledger, transition: Transition, alert: JoinedAlert) -> None:
-    identity = BLIND_ID if transition.rule == BLIND_RULE else name_incident(alert.rule, alert.labels, alert.breached)
+    identity = transition.rule if transition.rule in FIXED_IDS else name_incident(alert.rule, alert.labels, alert.breached)
     incident = Incident(
         id=identity,
         episode=1,
@@ -204,6 +202,7 @@ def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
         relapses=(*incident.relapses, ledger.now),
         due=None,
         state="investigating",
+        eta="",
         summoned=False,
         stale=False,
         verifying=None,

@@ -48,11 +48,13 @@ def acknowledge(
     if not incident.status.active:
         msg = f"incident {incident.id} is {incident.status.value}; only an open incident can be acknowledged"
         raise ResponseError(msg)
-    if incident.status is Status.OPEN:
+    is_news = incident.status is Status.OPEN
+    if is_news:
         incident = ledger.put(replace(incident, status=Status.ACKNOWLEDGED, acknowledged=now, acknowledged_by=by))
     ledger.say(incident, "acknowledged", "acknowledged", actor=by)
     incident = note_acknowledged(ledger, incident, from_pagerduty) if from_pagerduty else acknowledge_pages(ledger, incident)
-    incident = tell(ledger, incident, NoticeKind.ACKNOWLEDGE, f"acknowledged by {by}", actor=by)
+    if is_news:  # a person who acknowledges the second key of an incident is no news to anybody else
+        incident = tell(ledger, incident, NoticeKind.ACKNOWLEDGE, f"acknowledged by {by}", actor=by)
     if not incident.muted:
         open_channels(ledger, incident)  # stakeholders hear once somebody has it
     return ledger.decide()
