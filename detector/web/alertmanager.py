@@ -66,9 +66,7 @@ class Alertmanager:
             return HTTPStatus.OK, content
         if route[0] in {"alerts", "silences", "silence", "status", "receivers"}:
             raise Problem(HTTPStatus.METHOD_NOT_ALLOWED, f"{call.path} does not answer {call.method}")
-        raise Problem(
-            HTTPStatus.NOT_FOUND, f"nothing is at {call.path}; there are alerts, silences, receivers, status"
-        )
+        raise Problem(HTTPStatus.NOT_FOUND, f"nothing is at {call.path}; there are alerts, silences, receivers, status")
 
     async def _show(self, call: Call, route: list[str]) -> object:
         match route:
