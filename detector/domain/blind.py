@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from detector.domain.ailment import Ailment
 from detector.domain.alert import AlertState, Change, EndReason, Phase, Transition
 from detector.domain.incident import OWN_SERVICE
 from detector.domain.label import NO_LABELS
 from detector.domain.severity import Severity
 
-BLIND_RULE = "blind"
+BLIND_RULE = Ailment.BLIND.value
 LONGEST_GAP_SECONDS = 30.0
 
 

@@ -14,14 +14,15 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from typing import Any
 
+from detector.domain.ailment import OWN_RULES, Ailment
 from detector.domain.alert import SignalTrack
 from detector.domain.check import Result
 from detector.domain.label import NO_LABELS, Labels, digest_labels, digest_parts
 from detector.domain.severity import Severity
 from detector.domain.suspect import Suspect
 
-BLIND_ID = "blind"
-STORE_DOWN_ID = "store-down"
+BLIND_ID = Ailment.BLIND.value
+STORE_DOWN_ID = Ailment.STORE_DOWN.value
 FIXED_IDS = frozenset({BLIND_ID, STORE_DOWN_ID})
 PAGERDUTY = "pagerduty"
 OWN_SERVICE = "detector"
@@ -199,8 +200,11 @@ class Incident:
 
     @property
     def own(self) -> bool:
-        """Whether it is about the daemon itself: never muted by matchers, folded or made public."""
-        return self.id in FIXED_IDS or self.service == OWN_SERVICE
+        """Whether it is about the daemon itself: never muted by matchers, folded or made public.
+
+        Told by its rules: a service of somebody else may be called "detector" too.
+        """
+        return not OWN_RULES.isdisjoint(self.rules)
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,9 @@ EXPECTED: dict[str, list[str]] = {
         "6:20: `min_total` is `many`; a number above 0 is needed",
         "7:21: `confidence` is `95%`; write 0.95",
     ],
+    "rule-name-reserved.yaml": [
+        "2:5: `blind` is a name of the daemon's own alerts; choose another",
+    ],
     "rules-not-a-list.yaml": [
         "2:3: `rules` is a mapping; a list is needed, e.g. `[a, b]` or lines that begin with `- `",
     ],

@@ -13,14 +13,18 @@ from detector.adapters.rulefile.key import FILE, GROUPS_FILE
 from detector.adapters.rulefile.node import NodeError, Place, Table, parse_yaml, plain_value
 from detector.adapters.rulefile.reader import WHOLE, Fields, Query, Reader, quote
 from detector.adapters.rulefile.service import build_maintenance, build_service
+from detector.domain.ailment import OWN_RULES
 from detector.domain.catalogue import Catalogue, Service
 from detector.domain.label import digest_parts
 from detector.domain.maintenance import MaintenanceWindow
 from detector.domain.rule import Location, Rule, RuleSet
+from detector.domain.storm import STORM_RULE
 from detector.ports.rulefile import Finding
 
 if TYPE_CHECKING:
     from detector.adapters.rulefile.node import Node
+
+RESERVED_NAMES = OWN_RULES | {STORM_RULE}
 
 
 @dataclass(slots=True)
@@ -88,6 +92,9 @@ class Compilation:
         rule = build_rule(reader, fields, self.every_seconds)
         if rule is None:
             return
+        if rule.name in RESERVED_NAMES:
+            reader.fault(_place_of(fields, "name"), f"{quote(rule.name)} is a name of the daemon's own alerts; choose another")
+            return
         if (first := self.rules.get(rule.name)) is not None:
             message = f"duplicate rule name {quote(rule.name)}, also at {_show(first.source)}; rename one of them"
             reader.fault(_place_of(fields, "name"), message)
@@ -105,7 +112,7 @@ class Compilation:
 
     def _name_group_rules(self) -> dict[str, Rule]:
         """Prometheus lets names repeat, so a repeated one gets its severity, then a digest of its query and labels appended."""
-        taken = set(self.rules)
+        taken = set(self.rules) | RESERVED_NAMES
         names = [found.rule.name for found in self.group_rules]
         detailed = [f"{found.rule.name}/{found.rule.policy.labels.get('severity', 'none')}" for found in self.group_rules]
         plain, severe = Counter(names), Counter(detailed)

@@ -75,14 +75,23 @@ def test_services_are_paged_through_their_own_routes() -> None:
 
 
 def test_no_alert_joins_an_incident_about_the_daemon_itself() -> None:
-    """A service that is called like the daemon has incidents of its own."""
+    """A service that is called like the daemon has incidents of its own, whichever comes first, and they are like any other's."""
+    for first, second in (("errors", "store-down"), ("detector-rules-refused", "errors"), ("errors", "detector-store-reset")):
+        play = Play()
+        assert play(f"fired {first} medium", service="detector") == ["trigger 1:default"]
+        assert play(f"fired {second} medium", service="detector") == ["trigger 1:default"], "joining would page nobody"
+        assert {incident.rules: incident.own for incident in play.course.book.incidents.values()} == {
+            (rule,): rule != "errors" for rule in (first, second)
+        }
+
+
+def test_own_alerts_of_a_fixed_id_keep_it() -> None:
+    """Each ailment is one incident; that the store fails is one however often it does."""
     play = Play()
-    play("fired errors", service="detector")
-    own = replace(play.incident, id=STORE_DOWN_ID, alerts={})
-    course = make_course()
-    course.book = Book({own.id: own})
-    course.tell(told("fired errors", START + 10, service="detector"), seconds=10)
-    assert len(course.book.incidents) == 2
+    play("fired store-down medium", service="detector")
+    play("ended store-down", service="detector")
+    play("fired store-down medium", service="detector")
+    assert [(incident.id, incident.episode) for incident in play.course.book.incidents.values()] == [(STORE_DOWN_ID, 2)]
 
 
 # --- rises and falls

@@ -39,7 +39,7 @@ def _say(kind: str, message: str = "", *, at: float = 1100.0, actor: str = "dete
         ({}, True),
         ({"peak_severity": Severity.MEDIUM}, False),
         ({"services": ("ledger",), "service": "ledger"}, False),
-        ({"service": "detector", "services": ("detector",)}, False),
+        ({"rules": ("store-down",)}, False),
         ({"route": "default"}, False),
         ({"muted": "maintenance"}, False),
         ({"muted": "a silence", "heard": Severity.HIGH}, True),
@@ -73,7 +73,7 @@ def test_components_have_the_worst_that_is_open_and_nothing_is_called_well_while
         "search": "operational",
     }
     assert told.status == "down"
-    blind = [replace(incidents[2]), _incident(4, id=BLIND_ID, service="detector", services=("detector",))]
+    blind = [replace(incidents[2]), _incident(4, id=BLIND_ID, service="detector", services=("detector",), rules=("blind",))]
     assert is_blind(blind)
     dark = publish(choose_current(blind, CATALOGUE), (), {}, CATALOGUE, blind=is_blind(blind))
     assert {each.status for each in dark.components} == {"unknown"}
