@@ -160,6 +160,9 @@ class Daemon:
             diagnostician=diagnostician,
             runner=ProcessRunner(settings.mitigation_environment),
             archive=FileArchive(settings.state_dir / "postmortems"),
+            channels=self._channels,
+            on_drill=self._metrics.drill_passed,
+            drill_every_seconds=settings.drill_every,
             account=account,
             requester=settings.pagerduty.requester or "",
         )

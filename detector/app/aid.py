@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from detector.app.drill import Drill
     from detector.app.historian import Historian
     from detector.app.mitigator import Mitigator
+    from detector.domain.exercise import DrillReport
     from detector.domain.incident import Incident
     from detector.domain.mitigation import Offer
     from detector.domain.postmortem import Hop, Lesson
@@ -19,9 +21,10 @@ if TYPE_CHECKING:
 class FirstAid:
     """Implements ports.aid.Aid."""
 
-    def __init__(self, mitigator: Mitigator, historian: Historian, store: Store) -> None:
+    def __init__(self, mitigator: Mitigator, historian: Historian, drill: Drill, store: Store) -> None:
         self._mitigator = mitigator
         self._historian = historian
+        self._drill = drill
         self._store = store
 
     async def list_offers(self, incident: str) -> Sequence[Offer]:
@@ -43,6 +46,14 @@ class FirstAid:
     async def list_follow_ups(self) -> Sequence[FollowUp]:
         """Of all documents."""
         return await self._historian.list_follow_ups()
+
+    async def start_drill(self, by: str) -> DrillReport:
+        """Begin a drill."""
+        return await self._drill.start(by)
+
+    async def read_drill(self) -> tuple[DrillReport | None, float | None]:
+        """How it goes, and when one last passed."""
+        return self._drill.report, await self._drill.find_last_success()
 
     async def list_hops(self, incident: str) -> Sequence[Hop]:
         """How its notices fared."""

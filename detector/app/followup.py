@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from detector.app.aid import FirstAid
 from detector.app.callout import Callout
 from detector.app.darkroom import Darkroom
+from detector.app.drill import Drill
 from detector.app.examiner import Examiner
 from detector.app.historian import Historian
 from detector.app.mitigator import Mitigator
@@ -19,13 +20,14 @@ from detector.app.verifier import Verifier
 from detector.app.watch import SignalWatch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from detector.app.cache import QueryCache
     from detector.app.committer import Committer
     from detector.app.diagnosis import Diagnostician
     from detector.app.roster import Roster
     from detector.domain.ledger import Paging
+    from detector.ports.channel import Channel
     from detector.ports.clock import Clock
     from detector.ports.command import CommandRunner
     from detector.ports.observer import Observer
@@ -54,6 +56,9 @@ class Followup:
         diagnostician: Diagnostician,
         runner: CommandRunner,
         archive: Archive,
+        channels: Sequence[Channel],
+        on_drill: Callable[[float], None],
+        drill_every_seconds: float | None = None,
         account: PagerDutyAccount | None = None,
         requester: str = "",
     ) -> None:
@@ -65,7 +70,10 @@ class Followup:
         self._mitigator = Mitigator(committer, store, roster, paging, clock, observer, runner)
         darkroom = Darkroom(source)
         self._historian = Historian(committer, store, roster, paging, clock, observer, darkroom, archive)
-        self.aid = FirstAid(self._mitigator, self._historian, store)
+        self._drill = Drill(
+            committer, store, roster, paging, clock, observer, channels, tell=on_drill, every_seconds=drill_every_seconds
+        )
+        self.aid = FirstAid(self._mitigator, self._historian, self._drill, store)
         self._asks = account is not None
 
     def duties(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
@@ -76,9 +84,11 @@ class Followup:
             "signal watch": self._watch.run,
             "diagnosis": self._examiner.run,
             "post-mortem": self._historian.run,
+            "drill": self._drill.run,
         }
         return duties | ({"pagerduty read back": self.ear.run} if self._asks else {})
 
     async def stop(self) -> None:
         """End what runs in other processes."""
         await self._mitigator.stop()
+        await self._drill.stop()

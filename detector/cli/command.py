@@ -34,6 +34,8 @@ COMMANDS = {
     "deploys": "Tell of deploys, and list them.",
     "incidents": "List incidents and respond to them.",
     "silence": "Keep alerts quiet for a while.",
+    "doctor": "Say what is missing for the next incident.",
+    "drill": "Try every channel with an incident that is none.",
     "demo": "Show it all on this machine: a broken service, a page, the repair.",
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from detector.domain.exercise import DrillReport
 from detector.domain.incident import Incident
 from detector.domain.mitigation import Offer
 from detector.domain.postmortem import Hop, Lesson
@@ -28,6 +29,12 @@ class Aid(Protocol):
 
     async def list_follow_ups(self) -> Sequence[FollowUp]:
         """Of all post-mortems, the newest document first."""
+
+    async def start_drill(self, by: str) -> DrillReport:
+        """Begin a drill."""
+
+    async def read_drill(self) -> tuple[DrillReport | None, float | None]:
+        """The last one since the start, and when one last passed."""
 
     async def list_hops(self, incident: str) -> Sequence[Hop]:
         """How each notice of the incident fared, in the order they were queued."""

@@ -38,6 +38,14 @@ class Channel(Protocol):
 
 
 @runtime_checkable
+class Rehearsing(Protocol):
+    """A channel to people outside that can be tried without sending them anything."""
+
+    async def rehearse(self, delivery: Delivery, *, now: float) -> None:
+        """Render it and log in; raises as `send`."""
+
+
+@runtime_checkable
 class Eager(Protocol):
     """A channel that has something to say before its first notice, such as that the daemon is there."""
 

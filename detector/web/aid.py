@@ -9,6 +9,7 @@ from fastapi import FastAPI  # noqa: TC002 - FastAPI evaluates the annotations o
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
+from detector.web.drill import add_drill
 from detector.web.link import find_there
 from detector.web.postmortem import add_postmortems
 
@@ -54,6 +55,7 @@ def add_aid(api: FastAPI, query: QueryPort, aid: Aid) -> None:
     """Add the routes."""
     _add_mitigations(api, query, aid)
     add_postmortems(api, query, aid)
+    add_drill(api, aid)
 
 
 def _add_mitigations(api: FastAPI, query: QueryPort, aid: Aid) -> None:

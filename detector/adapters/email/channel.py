@@ -129,6 +129,13 @@ class Email:
         note = f"{refused} of {len(recipients)} recipients were refused" if refused else ""
         return Receipt(credential=first, note=note)
 
+    async def rehearse(self, delivery: Delivery, *, now: float) -> None:  # noqa: ARG002 - the port's
+        """Word it for the route, connect and log in; no mail is handed over."""
+        self._word(delivery, is_public=delivery.route == STAKEHOLDERS_ROUTE)
+        self._resolver = self._resolver or RememberingResolver()
+        async with self._turns:
+            await deliver(self._server, self._resolver, self._setting.sender, (), None, deadline_seconds=self._deadline_seconds)
+
     async def close(self) -> None:
         """Release the lookup threads; idempotent."""
         resolver, self._resolver = self._resolver, None

@@ -68,11 +68,14 @@ async def deliver(
     resolver: RememberingResolver,
     sender: str,
     recipients: Sequence[str],
-    message: bytes,
+    message: bytes | None,
     *,
     deadline_seconds: float,
 ) -> int:
-    """Hand the message over; returns how many recipients the server refused (never all). Raises as the port says."""
+    """Hand the message over, or with None only log in; how many recipients the server refused (never all).
+
+    Raises as the port says.
+    """
     progress = _Progress()
     client = aiosmtplib.SMTP(
         hostname=server.host,
@@ -85,7 +88,8 @@ async def deliver(
     try:
         async with asyncio.timeout(deadline_seconds):
             await _connect(client, server, resolver)
-            await _transfer(client, server, sender, recipients, message, progress)
+            if message is not None:
+                await _transfer(client, server, sender, recipients, message, progress)
         await _take_leave(client)
     except TimeoutError:
         word = "no answer to the mail itself, which may have been accepted," if progress.data_sent else "not done"

@@ -84,6 +84,16 @@ class AtlassianStatuspage:
         self._unknown.pop(delivery.id, None)
         return receipt
 
+    async def rehearse(self, delivery: Delivery, *, now: float) -> None:
+        """Word it and ask the page for what stands on it; nothing is posted."""
+        await self._describe(delivery, disclose(delivery.kind, delivery.severity, delivery.values), now)
+        try:
+            await self._account.list_unresolved(now)
+        except GoneError:
+            raise SettingsError("Statuspage answered 404: check DETECTOR_STATUSPAGE__PAGE_ID", attempted=False) from None
+        except RefusedError as refusal:
+            raise PermanentError(f"Statuspage refused to list incidents: {refusal}") from None
+
     async def close(self) -> None:
         """Close the connections; idempotent."""
         await self._account.close()
