@@ -33,7 +33,7 @@ from detector.adapters.surroundings import OutsideWorld
 from detector.adapters.template import TemplateRenderer
 from detector.adapters.watch import RuleWatch
 from detector.adapters.wording import WrongTemplateError
-from detector.app.ailment import Ailment, Complaint
+from detector.app.ailment import Complaint
 from detector.app.audience import Audience
 from detector.app.backlog import BacklogWatch
 from detector.app.baseline import BaselineKeeper
@@ -56,6 +56,7 @@ from detector.app.publication import PublicDesk
 from detector.app.reloader import Reloader
 from detector.app.roster import Roster
 from detector.app.sentinel import Sentinel
+from detector.domain.ailment import Ailment
 from detector.domain.incident import PAGERDUTY
 from detector.domain.ticket import list_open_facts
 from detector.outfit import make_account, make_channels, make_store
@@ -241,10 +242,13 @@ class Daemon:
         except RuleFilesError as fault:
             for finding in fault.findings:
                 say(str(finding), USAGE)
-            return say(f"no rules to run: mend {self._settings.rules} (`detector check` lists all findings)", USAGE)
+            where = self._settings.rules.absolute()
+            what = "mend them (`detector check` lists all findings), or let `detector init --prometheus URL` write some"
+            return say(f"no rules to run from {where}: {what}", USAGE)
         self._pulse.rules_loaded = True
         self._spawn("checkpoint", self._committer.run_checkpoints)
         self._spawn("orphans", self._reloader.run)
+        self._spawn("store watch", self._complaint.watch_store)
         self._spawn("silences", self._board.run)
         self._spawn("inbox", self._inbox.run)
         self._spawn("lag", self._poller.run_lag)

@@ -5,9 +5,9 @@ Each is an alert of the service "detector" with the fixed rule name given here; 
 
 from __future__ import annotations
 
-from enum import Enum
 from typing import TYPE_CHECKING
 
+from detector.domain.ailment import Ailment
 from detector.domain.alert import AlertState, Change, EndReason, Phase, Transition
 from detector.domain.incident import OWN_SERVICE
 from detector.domain.label import NO_LABELS
@@ -20,11 +20,8 @@ if TYPE_CHECKING:
     from detector.ports.clock import Clock
 
 
-class Ailment(Enum):
-    """The rule name under which it is told."""
-
-    RULES_REFUSED = "detector-rules-refused"
-    STORE_RESET = "detector-store-reset"
+STORE_DOWN_AFTER_SECONDS = 60.0  # a restart of PostgreSQL is shorter
+LOOK_SECONDS = 5.0
 
 
 class Complaint:
@@ -33,6 +30,7 @@ class Complaint:
     def __init__(self, committer: Committer, clock: Clock) -> None:
         self._committer = committer
         self._clock = clock
+        self._failing_since: float | None = None
 
     async def begin(self, ailment: Ailment, summary: str) -> None:
         """Page about it, as MEDIUM: the daemon still does its job, on old rules or without its past."""
@@ -52,6 +50,23 @@ class Complaint:
         why = f"{len(findings)} finding(s), first: {findings[0] if findings else 'none'}"
         await self.begin(Ailment.RULES_REFUSED, f"detector started on its last good rules: {why}")
         return f"the last good set runs: {why}"
+
+    async def watch_store(self) -> None:
+        """Page when the store could not be written for a minute, and end that when it can. Guard this."""
+        while True:
+            await self._clock.sleep(LOOK_SECONDS)
+            if not self._committer.failing:
+                self._failing_since = None
+                await self.end(Ailment.STORE_DOWN)
+                continue
+            if self._failing_since is None:
+                self._failing_since = self._clock.monotonic()
+            failing_seconds = self._clock.monotonic() - self._failing_since
+            if failing_seconds >= STORE_DOWN_AFTER_SECONDS:
+                await self.begin(
+                    Ailment.STORE_DOWN,
+                    "detector cannot write its store: pages go out from memory, nobody can acknowledge; the log says why",
+                )
 
     def _is_open(self, ailment: Ailment) -> bool:
         return any(

@@ -94,7 +94,7 @@ async def test_no_rules_to_run_and_none_stored(enter_booth: EnterBooth, files: d
     booth = await enter_booth(rules=files)
     lines = await _refuse(booth)
     assert any(told in line for line in lines), lines
-    assert any("no rules to run" in line and "detector check" in line for line in lines), lines
+    assert any("no rules to run" in line and "detector check" in line and "detector init" in line for line in lines), lines
 
 
 async def test_rules_directory_that_does_not_exist(enter_booth: EnterBooth) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from detector.adapters.calendar import RuleCalendar
+from detector.app.ailment import Complaint
 from detector.app.baseline import BaselineKeeper
 from detector.app.cache import QueryCache
 from detector.app.committer import Committer
@@ -291,6 +292,7 @@ class Stage:
             on_commit=self._on_commit,
         )
         self.dispatchers = [Dispatcher(channel, self.store, ear, self.clock) for channel in self.channels]
+        self.complaint = Complaint(self.committer, self.clock)
         self.sentinel = Sentinel(self.roster, self.committer)
         self.baselines = BaselineKeeper(self.cache, self.roster, self.clock, ear)
         self.evaluator = Evaluator(
@@ -323,6 +325,7 @@ class Stage:
             "orphans": self.reloader.run,
             "lag": self.poller.run_lag,
             "silences": self.board.run,
+            "store watch": self.complaint.watch_store,
         }
         for number, dispatcher in enumerate(self.dispatchers):
             loops[f"dispatcher {number}"] = dispatcher.run

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from detector.app.evaluation import CHUNK
 from detector.domain.alert import Change, Phase
-from detector.domain.incident import BLIND_ID, Status
+from detector.domain.incident import BLIND_ID, STORE_DOWN_ID, Status
 from detector.domain.label import make_labels
 from detector.domain.outcome import NoData, Outcome, Samples
 from detector.domain.severity import Severity
@@ -174,6 +174,31 @@ async def test_a_store_that_fails_for_half_a_minute_costs_no_page_and_makes_no_s
         await stage.clock.run(20)
         assert stage.kinds.count("resolve") == 1
         assert len(stage.offered) == 2
+
+
+async def test_a_store_that_fails_for_over_a_minute_is_a_page_from_memory_and_ends_when_it_answers() -> None:
+    """Nothing breaches: the checkpoint alone notices. One page, committed under the same id, resolved; next time it relapses."""
+    async with Stage([make_rule("a", "q")]) as stage:
+        stage.source.default = OK
+        await stage.clock.run(20)
+        stage.store.fault = store_fault()
+        await stage.clock.run(55)
+        assert stage.offered == [], "a restart of the store pages nobody"
+        await stage.clock.run(40)
+        (page,) = stage.offered
+        assert (page.incident, page.kind.value, page.severity) == (STORE_DOWN_ID, "trigger", Severity.MEDIUM)
+        stage.store.fault = None
+        await stage.clock.run(30)
+        assert [notice.kind.value for notice in stage.store.notices.values()] == ["trigger", "resolve"]
+        assert page.id in stage.store.notices
+        stage.store.fault = store_fault()
+        await stage.clock.run(100)
+        assert [notice.kind.value for notice in stage.offered] == ["trigger", "relapse"]
+        stage.store.fault = None
+        await stage.clock.run(3)
+        await stage.restart()
+        await stage.clock.run(30)
+        assert stage.store.disk.incidents[STORE_DOWN_ID].status is not Status.OPEN, "the next process ends it"
 
 
 async def test_a_commit_that_takes_too_long_pages_from_memory_and_is_not_made_twice() -> None:
