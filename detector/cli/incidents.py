@@ -10,6 +10,7 @@ import typer
 from detector.cli.incident import AsJson, By, Id, ask, check_name, path_of
 from detector.cli.mitigation import mitigate
 from detector.cli.postmortem import follow_ups, postmortem, why
+from detector.cli.replay import replay
 from detector.cli.table import clean, print_table, show_number, show_time
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ _FURTHER: dict[str, tuple[Callable[..., None], str]] = {
     ),
     "postmortem": (postmortem, "The post-mortem's draft; with --done, say that it is filled in."),
     "follow-ups": (follow_ups, "What post-mortems of all incidents left to do."),
+    "replay": (replay, "Run the incident's time through other rules: earlier, later, other severity."),
     "why": (why, "Every decision in order: evaluated, muted, sent, retried, acknowledged."),
 }
 for _name, (_command, _about) in _FURTHER.items():

@@ -67,8 +67,27 @@ async def test_the_draft_says_what_happened_and_its_rule_test_reproduces_it(tmp_
         assert steps.index("accepted: trigger to pagerduty (default), high") < steps.index(
             "accepted: resolve to pagerduty (default), high"
         )
+        await check_replay(daemon, incident, rules, tmp_path)
         code, out, _ = await run_command(daemon, "incidents", "why", incident, "--json")
         assert [step["at"] for step in json.loads(out)] == sorted(step["at"] for step in json.loads(out))
+
+
+async def check_replay(daemon: Daemon, incident: str, rules: str, folder: Path) -> None:
+    """The same rules change nothing but seconds; a rung lower is a lower severity; a higher threshold opens nothing."""
+    tried = folder / "tried.yaml"
+    for text, opens, severity in (
+        (rules, {"same", "earlier", "later"}, "same"),
+        (rules.replace('{high: "true"}', '{low: "true"}'), {"same", "earlier", "later"}, "lower"),
+        (rules.replace("> 0.01", "> 0.9"), {"never"}, None),
+    ):
+        tried.write_text(text)
+        words = ("incidents", "replay", incident, "--rules", str(tried), "--step", "1s", "--json")
+        code, out, err = await run_command(daemon, *words)
+        assert code == 0, err
+        found = json.loads(out)
+        assert (found["opens"] in opens, found["severity"]) == (True, severity), found
+        if found["replayed"]:
+            assert abs(found["replayed"]["opened"] - found["recorded"]["opened"]) < 3
 
 
 async def check_reproduction(daemon: Daemon, text: str, folder: Path) -> None:
