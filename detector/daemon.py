@@ -170,7 +170,8 @@ class Daemon:
         self._pulse = DaemonPulse(self._poller, clock)
         self._inbox = Inbox(roster, self._committer, clock, observer)
         query = ReadingDesk(store, roster, self._board, self._committer, clock)
-        desk = WritingDesk(self._committer, store, roster, self._reloader, self._board, paging, clock)
+        tell = self._metrics.deploy_told
+        desk = WritingDesk(self._committer, store, roster, self._reloader, self._board, paging, clock, tell)
         page = StatusPage(PublicDesk(self._committer, store, roster, clock), self._pulse, clock)
         site = Site(
             metrics=self._metrics,

@@ -81,7 +81,7 @@ class ReadingDesk:
 
 
 class WritingDesk:
-    """Implements ports.query.Desk. `on_reload` hears the findings of every reload that a person or a file asked for."""
+    """Implements ports.query.Desk. `on_deploy` hears of every deploy that was kept."""
 
     def __init__(
         self,
@@ -92,7 +92,9 @@ class WritingDesk:
         board: MuteBoard,
         paging: Paging,
         clock: Clock,
+        on_deploy: Callable[[Deploy], None],
     ) -> None:
+        self._on_deploy = on_deploy
         self._committer = committer
         self._store = store
         self._roster = roster
@@ -131,6 +133,7 @@ class WritingDesk:
     async def add_deploy(self, told: Deploy) -> None:
         """Keep what was told of a deploy."""
         await self._store.add_deploy(told)
+        self._on_deploy(told)
 
     async def _submit(self, incident: str, decide: Decide) -> Incident:
         """Commit it, on a closed incident too; the incident as it is now."""

@@ -33,12 +33,14 @@ if TYPE_CHECKING:
     from prometheus_client.metrics import MetricWrapperBase
 
     from detector.domain.alert import Transition
+    from detector.domain.deploy import Deploy
     from detector.domain.incident import Decision, Incident
     from detector.domain.rule import Rule
     from detector.ports.store import Backlog, Delivery
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 SHARDS = 64
+MOST_DEPLOYED = 1000
 OUTCOMES = ("ok", "no_data", "error")
 DELIVERY_OUTCOMES = ("accepted", "retried", "rejected", "collapsed")
 _OPENED = (Status.OPEN, Status.ACKNOWLEDGED, Status.RESOLVED)  # a closed one leaves the book
@@ -188,6 +190,12 @@ class Metrics:
         """Time from the breach to the first mitigation."""
         self._mitigate_seconds.labels(severity.value).observe(seconds)
 
+    def deploy_told(self, told: Deploy) -> None:
+        """Show when a service was last deployed; of those that came first, where there are very many."""
+        if told.service in self._deployed or len(self._deployed) < MOST_DEPLOYED:
+            self._deployed[told.service] = latest = max(told.at, self._deployed.get(told.service, 0.0))
+            self._deploy_time.labels(told.service).set(latest)
+
     def _make_evaluation(self, registry: CollectorRegistry) -> None:
         rule = ["rule"]
         self._evaluations = Counter("detector_evaluations_total", "Evaluations of a rule.", [*rule, "outcome"], registry=registry)
@@ -225,6 +233,11 @@ class Metrics:
         )
         self._resolve_seconds = Histogram(
             "detector_time_to_resolve_seconds", "From the breach to the verified end.", by, buckets=_RESPONSE, registry=registry
+        )
+
+        self._deployed: dict[str, float] = {}
+        self._deploy_time = Gauge(
+            "detector_last_deploy_timestamp_seconds", "When a deploy of a service was last told.", ["service"], registry=registry
         )
 
     def _make_delivery(self, registry: CollectorRegistry) -> None:

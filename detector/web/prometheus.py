@@ -19,21 +19,20 @@ if TYPE_CHECKING:
 
     from detector.ports.wire import Exhibit, ShownAlert, ShownRule
 
-ROOT = "/prometheus/api/v1/"
 _NEVER = "0001-01-01T00:00:00Z"  # as Go spells a moment that has not been
 _HEALTH = {"ok": "ok", "no_data": "ok", "error": "err", "idle": "unknown"}
 
 
 def answer(path: str, parameters: Mapping[str, Sequence[str]], exhibit: Exhibit) -> dict[str, Any]:
     """The content for a path below /prometheus/. Raises Problem."""
-    match path.removeprefix(ROOT).rstrip("/"):
-        case "alerts":
+    match path.rstrip("/"):
+        case "/prometheus/api/v1/alerts":
             alerts = [_view_alert(alert) for alert in exhibit.alerts()]
             return {"status": "success", "data": {"alerts": alerts}}
-        case "rules":
+        case "/prometheus/api/v1/rules":
             return {"status": "success", "data": {"groups": _view_groups(exhibit.rules(), parameters)}}
         case _:
-            raise Problem(HTTPStatus.NOT_FOUND, f"nothing is at {path}; {ROOT}rules and {ROOT}alerts are")
+            raise Problem(HTTPStatus.NOT_FOUND, f"nothing is at {path}; api/v1/rules and api/v1/alerts are")
 
 
 def _view_groups(rules: Sequence[ShownRule], parameters: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:

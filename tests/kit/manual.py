@@ -17,6 +17,7 @@ from detector.adapters.rulefile import key, trial
 from detector.adapters.rulefile.key import Choice, Either, Kind, ListOf, MapOf, Section
 from detector.cli.command import COMMANDS
 from detector.domain import audience
+from detector.domain.deploy import Deploy
 from detector.domain.incident import NoticeKind
 from detector.web.metrics import Metrics
 
@@ -101,6 +102,7 @@ def list_metrics() -> Iterator[tuple[str, str, tuple[str, ...], str]]:
     """Name, type, labels and help of the daemon's own metrics."""
     metrics = Metrics("1", ["pagerduty"])
     metrics._add_rule("x")  # the labels of a rule's series are seen on a sample only
+    metrics.deploy_told(Deploy("x", "1", 0.0))
     for family in text_string_to_metric_families(metrics.render().decode()):
         if family.name.startswith("detector_"):
             suffix = "_total" if family.type == "counter" else ""

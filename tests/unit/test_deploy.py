@@ -16,7 +16,7 @@ from detector.web.metrics import Metrics
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
-DASHBOARD = DEPLOY / "grafana" / "detector.json"
+DASHBOARDS = sorted((DEPLOY / "grafana").glob("*.json"))
 RULES = DEPLOY / "prometheus" / "detector-rules.yaml"
 UNIT = DEPLOY / "detector.service"
 
@@ -36,8 +36,12 @@ def _named(expression: str) -> set[str]:
 
 
 def _expressions() -> dict[str, str]:
-    dashboard: dict[str, Any] = json.loads(DASHBOARD.read_text())
-    panels = {f"panel {panel['title']}": target["expr"] for panel in dashboard["panels"] for target in panel["targets"]}
+    panels: dict[str, str] = {}
+    for path in DASHBOARDS:
+        dashboard: dict[str, Any] = json.loads(path.read_text())
+        for panel in dashboard["panels"]:
+            panels |= {f"{path.stem}: {panel['title']} {target['refId']}": target["expr"] for target in panel["targets"]}
+        panels |= {f"{path.stem}: {each['name']}": each["expr"] for each in dashboard.get("annotations", {}).get("list", [])}
     rules = {rule["alert"]: rule["expr"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]}
     return panels | rules
 
@@ -50,15 +54,16 @@ def test_every_metric_that_deploy_names_is_served(name: str) -> None:
     assert _named(expression) or "up{" in expression
 
 
-def test_every_own_metric_is_on_the_dashboard() -> None:
-    """The dashboard of the daemon's health leaves none of its metrics out."""
+def test_every_own_metric_is_on_a_dashboard() -> None:
+    """The dashboards leave none of the daemon's metrics out."""
     shown = {name.removesuffix("_bucket") for expression in _expressions().values() for name in _named(expression)}
     assert {re.sub(r"_(bucket|sum|count)$", "", name) for name in _served() if name.startswith("detector_")} <= shown
 
 
-def test_the_dashboard_is_importable() -> None:
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: path.stem)
+def test_the_dashboard_is_importable(path: Path) -> None:
     """Panels have ids of their own and a datasource variable, lie within the grid and do not overlap."""
-    dashboard = json.loads(DASHBOARD.read_text())
+    dashboard = json.loads(path.read_text())
     panels = dashboard["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     assert {variable["name"] for variable in dashboard["templating"]["list"]} == {"datasource", "instance"}
