@@ -82,7 +82,11 @@
     events.addEventListener("change", refresh);
     events.addEventListener("values", refresh);
     events.addEventListener("error", () => {
-      if (events.readyState !== EventSource.CLOSED) return;
+      if (events.readyState !== EventSource.CLOSED) {
+        // the daemon ends each stream after a while, and the browser comes back; when it cannot, the page has to say so
+        setTimeout(() => { if (events.readyState !== EventSource.OPEN) refresh(); }, 3000);
+        return;
+      }
       poll();
       setTimeout(listen, 4 * LOOK_MS);
     });
