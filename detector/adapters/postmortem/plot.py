@@ -89,7 +89,8 @@ def _draw_curve(curve: Curve, marks: Sequence[Mark], place: _Place, top: int) ->
         yield _label(format_signal(curve.signal, limit), y)
     yield f'<path class="line" d="{_trace(curve, place, base, floor, scale)}"/>'
     yield _label(format_signal(curve.signal, ceiling), base + 4)
-    yield _label(format_signal(curve.signal, floor), base + _PANEL)
+    if all(abs(limit - floor) * scale > _WORDS for limit in limits):  # else both labels would stand on each other
+        yield _label(format_signal(curve.signal, floor), base + _PANEL)
     for at, anchor in ((place.begin, "start"), (place.end, "end")):
         words = f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S}"
         yield f'<text class="faint" x="{place.x(at):.1f}" y="{base + _PANEL + 14}" text-anchor="{anchor}">{words}</text>'
