@@ -15,8 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from detector.app.norm import cut_alerts
 from detector.app.replay import Replay
-from detector.app.stretch import MOST_POINTS, POINTS, Stretch, cut_alerts
+from detector.app.stretch import MOST_POINTS, POINTS, Stretch
 from detector.app.survey import Survey, survey_rule
 from detector.domain.alert import Phase
 from detector.domain.label import Labels
@@ -61,6 +62,7 @@ class Backtest:
     done: int = 0
     _courses: list[_Course] = field(default_factory=list)
     _length: int = _PROBE
+    _trust: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Begin."""
@@ -69,10 +71,14 @@ class Backtest:
     async def run(self, count: int) -> None:
         """Go on until `count` slots are done. Raises PastError when the source does not tell the past."""
         following: asyncio.Task[Stretch] | None = None
+        stretch: Stretch | None = None
         try:
             while self.done < count:
-                stretch = await (following or self._load(self.done, count))
+                before, stretch = stretch, await (following or self._load(self.done, count))
                 following = None
+                if before is not None:
+                    stretch.follow(before)
+                    before = None
                 self._length = max(1, min(MOST_POINTS, self.points // max(1, stretch.series) // 2))
                 if (begin := self.done + stretch.count) < count:
                     following = asyncio.create_task(self._load(begin, count), name="backtest: the next stretch")
@@ -86,7 +92,7 @@ class Backtest:
 
     async def _load(self, first: int, count: int) -> Stretch:
         begin = self.start + first * self.step_seconds
-        stretch = Stretch(self.source, begin, min(self._length, count - first), self.step_seconds)
+        stretch = Stretch(self.source, begin, min(self._length, count - first), self.step_seconds, self._trust)
         await stretch.load(rule for replay in self.replays for rule in replay.rules.rules)
         return stretch
 

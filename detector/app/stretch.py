@@ -9,23 +9,27 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from detector.app.baseline import EVERY_SECONDS, baseline_grid
+from detector.app.norm import AskedNorm, ComputedNorm, Norm, cut_alerts
 from detector.app.replay import DEADLINE_SECONDS, ask_history, find_baseline_slot
 from detector.domain.baseline import plan_baselines, read_baselines
-from detector.domain.outcome import FailureReason, Matrix, Outcome, QueryFailed, cut_moment
-from detector.domain.reading import Readings, Values, plan_queries, read_signals
+from detector.domain.median import Lattice, Track, find_lattice, is_plain, list_based, read_leads
+from detector.domain.outcome import FailureReason, Matrix, QueryFailed, Samples, cut_moment
+from detector.domain.reading import Readings, Values, list_filled, plan_queries, read_signals
+from detector.domain.rule import Rule
 from detector.ports.source import PastSource
 
 if TYPE_CHECKING:
     from detector.domain.label import Labels
-    from detector.domain.rule import Rule
 
 MOST_POINTS = 10_000  # a series; Prometheus refuses more than 11,000
-POINTS = 500_000  # in memory, over all queries of a stretch
+POINTS = 1_000_000  # in memory, over all queries of a stretch
 _FIRST_PIECE = 32
 _LONGEST_PIECE = 256
+_NormName: TypeAlias = "tuple[str, tuple[str, ...] | None, float, tuple[str, ...]]"
+_Leads: TypeAlias = "dict[str, Mapping[Labels, Mapping[int, float]]]"
 _TOO_MUCH = frozenset({FailureReason.TOO_LARGE, FailureReason.TIMEOUT, FailureReason.BAD_QUERY})
 
 
@@ -67,19 +71,27 @@ class _Piece:
 
 @dataclass(slots=True)
 class Stretch:
-    """`count` slots from `start` on. Fulfils `replay.Past` for the alerts that are asked about."""
+    """`count` slots from `start` on. Fulfils `replay.Past` for the alerts that are asked about.
+
+    `trust`: baseline queries that the source was found to answer as they are computed here, or not; shared by all stretches.
+    """
 
     source: PastSource
     start: float
     count: int
     step_seconds: float
+    trust: dict[str, bool] = field(default_factory=dict)
     _plain: dict[tuple[str, float], Matrix] = field(default_factory=dict)
     _pieces: dict[tuple[tuple[str, ...], float], _Piece] = field(default_factory=dict)
-    _medians: dict[tuple[str, ...], Mapping[str, Matrix]] = field(default_factory=dict)
+    _norms: dict[_NormName, Norm] = field(default_factory=dict)
+    _leads: dict[_NormName, _Leads] = field(default_factory=dict)
+    _based: list[Rule] = field(default_factory=list)
 
     async def load(self, rules: Iterable[Rule]) -> None:
         """Load the plain queries of these rules; those that are there already are not asked again."""
-        wanted = dict.fromkeys((query, rule.offset_seconds) for rule in rules for query in plan_queries(rule))
+        taken = list(rules)
+        self._based = [rule for rule in taken if rule.baselines]
+        wanted = dict.fromkeys((query, rule.offset_seconds) for rule in taken for query in plan_queries(rule))
         missing = [key for key in wanted if key not in self._plain]
         found = await asyncio.gather(
             *(load_matrix(self.source, query, self.start - offset, self.count, self.step_seconds) for query, offset in missing)
@@ -131,50 +143,108 @@ class Stretch:
             outcomes |= cut_alerts(rule, piece.matrices, step - piece.first, wanted)
         return read_signals(rule, outcomes, severity=True)
 
-    async def load_baselines(self, rule: Rule) -> Mapping[str, Matrix]:
-        """Baseline matrices by query, on the daemon's own grid of baseline slots; see `median_step`."""
-        queries = tuple(plan_baselines(rule).values())
-        if (rule.name, *queries) not in self._medians:
-            first, every = self._find_median_grid(rule)
-            count = self.median_step(rule, self.count - 1) + 1
-            found = [await load_matrix(self.source, query, first, count, every) for query in queries]
-            self._medians[rule.name, *queries] = dict(zip(queries, found, strict=True))
-        return self._medians[rule.name, *queries]
+    async def load_baselines(self, rule: Rule) -> Norm:
+        """Baselines at every step, on the daemon's own grid of baseline slots: computed where that is the same, else asked."""
+        key = _name_norm(rule)
+        if key not in self._norms:
+            norm = await self._compute_norm(rule)
+            self._norms[key] = await self._ask_norm(rule) if norm is None else norm
+        return self._norms[key]
 
-    def median_step(self, rule: Rule, step: int) -> int:
-        """Which step of the baseline matrices was the newest at a step of the stretch."""
-        first, every = self._find_median_grid(rule)
-        grid = baseline_grid(rule)
-        return round((grid.time_of(grid.index_at(self.time_of(step))) - first) / every)
-
-    def _find_median_grid(self, rule: Rule) -> tuple[float, float]:
-        """First baseline slot and the distance of those that are looked at."""
-        grid = baseline_grid(rule)
-        every = self.step_seconds if self.step_seconds % EVERY_SECONDS == 0 else EVERY_SECONDS
-        return grid.time_of(grid.index_at(self.start)), every
+    def follow(self, before: Stretch) -> None:
+        """Take over from the stretch before this one the points that baselines at the beginning of this one are made of."""
+        for rule in before._based:
+            lattice, norm = self._find_lattice(rule), before._norms.get(_name_norm(rule)) or before._compute_late(rule)
+            if lattice is not None and isinstance(norm, ComputedNorm):
+                points = range(lattice.window(self._list_slots(rule)[0]).start, lattice.first)
+                if points.start >= norm.since:
+                    self._leads[_name_norm(rule)] = {name: norm.list_leads(name, points) for name in norm.tracks}
 
     async def baselines(self, rule: Rule, at: float, keys: Iterable[Labels]) -> Mapping[str, Values]:
-        """Baselines at a slot; asked for that slot alone where the stretch has not loaded all of them."""
-        queries = tuple(plan_baselines(rule).values())
-        matrices, step = self._medians.get((rule.name, *queries)), self.median_step(rule, self.step_of(at))
-        if matrices is None:
-            slot = find_baseline_slot(rule, at)
-            found = [await load_matrix(self.source, query, slot, 1, EVERY_SECONDS) for query in queries]
-            matrices, step = dict(zip(queries, found, strict=True)), 0
-        return read_baselines(rule, cut_alerts(rule, matrices, step, set(keys)))
+        """Baselines at a slot; asked for that slot alone where they are not computed and the stretch has not loaded all of them."""
+        name = _name_norm(rule)
+        if name not in self._norms and (norm := await self._compute_norm(rule)) is not None:
+            self._norms[name] = norm
+        if name in self._norms:
+            return read_baselines(rule, self._norms[name].answer(self.step_of(at), keys))
+        slot = find_baseline_slot(rule, at)
+        return read_baselines(
+            rule, cut_alerts(rule, await self._ask(plan_baselines(rule).values(), slot, 1, EVERY_SECONDS), 0, keys)
+        )
+
+    async def _compute_norm(self, rule: Rule) -> ComputedNorm | None:
+        """None where the points are not those of the baseline queries, or a server answered something else than was computed."""
+        lattice = self._find_lattice(rule)
+        if lattice is None or any(self.trust.get(query) is False for query in plan_baselines(rule).values()):
+            return None
+        points = range(lattice.window(self._list_slots(rule)[0]).start, lattice.first)
+        leads = self._leads.get(_name_norm(rule))
+        if leads is None:
+            leads, every = {}, lattice.every_ms / 1000
+            for signal in list_based(rule):
+                queries = list_filled(rule, signal)
+                first = await self._ask(queries, points.start * every, len(points), every) if points else {}
+                found = [first.get(query, Matrix()) for query in queries]
+                if not is_plain(signal, found):
+                    return None
+                leads[signal.name] = read_leads(signal, found, points.start)
+        norm = self._make_norm(rule, lattice, leads, points.start)
+        return norm if norm is not None and await self._confirm(norm) else None
+
+    def _compute_late(self, rule: Rule) -> ComputedNorm | None:
+        """From what the stretch holds alone, for moments late in it."""
+        lattice = self._find_lattice(rule)
+        return None if lattice is None else self._make_norm(rule, lattice, {}, lattice.first)
+
+    def _make_norm(self, rule: Rule, lattice: Lattice, leads: _Leads, since: int) -> ComputedNorm | None:
+        tracks: dict[str, Track] = {}
+        for signal in list_based(rule):
+            matrices = tuple(self.plain(rule, query) for query in list_filled(rule, signal))
+            if not is_plain(signal, matrices):
+                return None
+            tracks[signal.name] = Track(signal, lattice, leads.get(signal.name, {}), matrices)
+        return ComputedNorm(rule, self._list_slots(rule), tracks, since)
+
+    async def _confirm(self, norm: ComputedNorm) -> bool:
+        """Hold what is computed against the source's own answer, once a query: not all that speak PromQL are Prometheus."""
+        for name, query in plan_baselines(norm.rule).items():
+            if query not in self.trust:
+                track = norm.tracks[name]
+                matrices = await self._ask((query,), norm.slots[-1], 1, EVERY_SECONDS)
+                asked = cut_moment(matrices[query].series, 0)
+                same = track.answer(norm.slots[-1], track.index(None)) == asked
+                if not same or isinstance(asked, Samples):
+                    self.trust[query] = same
+        return all(self.trust.get(query, True) for query in plan_baselines(norm.rule).values())
+
+    async def _ask_norm(self, rule: Rule) -> AskedNorm:
+        slots, every = self._list_slots(rule), self._slot_distance
+        places = [round((slot - slots[0]) / every) for slot in slots]
+        return AskedNorm(rule, places, await self._ask(plan_baselines(rule).values(), slots[0], places[-1] + 1, every))
+
+    async def _ask(self, queries: Iterable[str], start: float, count: int, step_seconds: float) -> dict[str, Matrix]:
+        wanted = tuple(dict.fromkeys(queries))
+        found = await asyncio.gather(*(load_matrix(self.source, query, start, count, step_seconds) for query in wanted))
+        return dict(zip(wanted, found, strict=True))
+
+    def _find_lattice(self, rule: Rule) -> Lattice | None:
+        slots = self._list_slots(rule)
+        return find_lattice(rule, slots, self._slot_distance, self.start, self.count, self.step_seconds)
+
+    def _list_slots(self, rule: Rule) -> list[float]:
+        """The newest baseline slot at each step."""
+        grid = baseline_grid(rule)
+        return [grid.time_of(grid.index_at(self.time_of(step))) for step in range(self.count)]
+
+    @property
+    def _slot_distance(self) -> float:
+        """How far apart the baseline slots are that are looked at."""
+        return self.step_seconds if self.step_seconds % EVERY_SECONDS == 0 else EVERY_SECONDS
 
     async def history(self, rule: Rule, at: float) -> Mapping[str, Values] | None:
         """Asked at that moment; rare."""
         return await ask_history(self.source, rule, at)
 
 
-def cut_alerts(rule: Rule, matrices: Mapping[str, Matrix], step: int, keys: Iterable[Labels] | None) -> dict[str, Outcome]:
-    """What the queries answered at a step, of the series that belong to these alerts (None: all)."""
-    outcomes: dict[str, Outcome] = {}
-    for query, matrix in matrices.items():
-        if keys is None:
-            outcomes[query] = cut_moment(matrix.series, step)
-        else:
-            index = matrix.index(rule.by)
-            outcomes[query] = cut_moment({labels: matrix.series[labels] for key in keys for labels in index.get(key, ())}, step)
-    return outcomes
+def _name_norm(rule: Rule) -> _NormName:
+    return rule.name, rule.by, rule.offset_seconds, tuple(plan_baselines(rule).values())

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from detector.domain.baseline import find_floor, plan_baselines
+from detector.domain.baseline import plan_baselines
 from detector.domain.catalogue import Service
 from detector.domain.judgement import BASELINE_SUFFIX
 from detector.domain.label import Labels
 from detector.domain.outcome import Matrix, Trace
 from detector.domain.quiet import Bound, find_directions, names_baseline
-from detector.domain.reading import divide, fill_window
-from detector.domain.rule import Instant, Ratio
+from detector.domain.reading import divide, list_filled
+from detector.domain.rule import Ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from detector.app.norm import Norm
     from detector.app.stretch import Stretch
     from detector.domain.catalogue import Catalogue
     from detector.domain.rule import Policy, Rule, Signal
@@ -64,10 +65,10 @@ class Survey:
 
 async def survey_rule(rule: Rule, catalogue: Catalogue, stretch: Stretch) -> Survey:
     """Survey a rule; loads its baselines where a breach cannot be ruled out without them."""
-    plans = {query: stretch.plain(rule, query) for signal in rule.signals for query in _list_filled(rule, signal)}
+    plans = {query: stretch.plain(rule, query) for signal in rule.signals for query in list_filled(rule, signal)}
     survey = Survey(crowded=any(len(series) > 1 for matrix in plans.values() for series in matrix.index(rule.by).values()))
     for signal in rule.signals:
-        _note_presence(survey, plans[_list_filled(rule, signal)[-1]], rule, stretch.count)
+        _note_presence(survey, plans[list_filled(rule, signal)[-1]], rule, stretch.count)
     survey.unbounded = survey.crowded
     unsettled: list[tuple[Labels, Bound]] = []
     for labels in () if survey.crowded else survey.present:
@@ -83,8 +84,8 @@ async def survey_rule(rule: Rule, catalogue: Catalogue, stretch: Stretch) -> Sur
         if _may_breach(bound):
             unsettled.append((labels, bound))
     if rule.baselines and (survey.unbounded or any(names_baseline(bound.condition) for _, bound in unsettled)):
-        medians = await stretch.load_baselines(rule)
-        unsettled = [(labels, _add_baselines(rule, bound, labels, medians, stretch)) for labels, bound in unsettled]
+        norm = await stretch.load_baselines(rule)
+        unsettled = [(labels, _bind_baselines(rule, bound, labels, norm)) for labels, bound in unsettled]
     for labels, bound in unsettled:
         _note_breaches(survey, labels, bound, stretch.count)
     return survey
@@ -101,17 +102,6 @@ def _note_breaches(survey: Survey, labels: Labels, bound: Bound, count: int) -> 
 def _may_breach(bound: Bound) -> bool:
     answer = bound.judge_whole()
     return answer is True or (answer is None and names_baseline(bound.condition))
-
-
-def _list_filled(rule: Rule, signal: Signal) -> tuple[str, ...]:
-    """The signal's queries as asked; the last is the one whose series say which alerts there are."""
-    match signal:
-        case Instant():
-            return (fill_window(signal.query, rule.window_seconds),)
-        case Ratio():
-            return (fill_window(signal.numerator, rule.window_seconds), fill_window(signal.denominator, rule.window_seconds))
-        case _:
-            assert_never(signal)
 
 
 def _note_presence(survey: Survey, matrix: Matrix, rule: Rule, count: int) -> None:
@@ -150,8 +140,8 @@ def _find_trace(matrix: Matrix, rule: Rule, labels: Labels) -> Trace:
 def list_columns(rule: Rule, name: str, stretch: Stretch) -> dict[Labels, Mapping[int, float]]:
     """The values of a signal that `open` is judged by, by alert and step; of a crowded alert those of one series."""
     signal = next(signal for signal in rule.signals if signal.name == name)
-    plans = {query: stretch.plain(rule, query) for query in _list_filled(rule, signal)}
-    return {labels: _list_values(rule, signal, plans, labels) for labels in plans[_list_filled(rule, signal)[-1]].index(rule.by)}
+    plans = {query: stretch.plain(rule, query) for query in list_filled(rule, signal)}
+    return {labels: _list_values(rule, signal, plans, labels) for labels in plans[list_filled(rule, signal)[-1]].index(rule.by)}
 
 
 def _list_columns(rule: Rule, policy: Policy, plans: Mapping[str, Matrix], labels: Labels) -> dict[str, Mapping[int, float]]:
@@ -161,22 +151,27 @@ def _list_columns(rule: Rule, policy: Policy, plans: Mapping[str, Matrix], label
 
 
 def _list_values(rule: Rule, signal: Signal, plans: Mapping[str, Matrix], labels: Labels) -> Mapping[int, float]:
-    traces = [_find_trace(plans[query], rule, labels) for query in _list_filled(rule, signal)]
+    traces = [_find_trace(plans[query], rule, labels) for query in list_filled(rule, signal)]
     if not isinstance(signal, Ratio):
         return traces[0].values
     shares = divide(signal, traces[0].values, traces[1].values, traces[1].undefined)
     return shares.values if shares.lower is None else shares.lower
 
 
-def _add_baselines(rule: Rule, bound: Bound, labels: Labels, medians: Mapping[str, Matrix], stretch: Stretch) -> Bound:
-    columns = dict(bound.columns)
-    steps = [stretch.median_step(rule, step) for step in range(stretch.count)]
-    for name, query in plan_baselines(rule).items():
-        if name + BASELINE_SUFFIX in bound.condition.names:
-            values, floor = _find_trace(medians[query], rule, labels).values, find_floor(rule, name)
-            columns[name + BASELINE_SUFFIX] = {
-                step: values[median] if floor is None else max(floor, values[median])
-                for step, median in enumerate(steps)
-                if median in values
-            }
-    return Bound(bound.condition, bound.directions, columns, bound.flags)
+def _add_baselines(bound: Bound, baselines: Mapping[str, Mapping[int, float]]) -> Bound:
+    return Bound(bound.condition, bound.directions, {**bound.columns, **baselines}, bound.flags)
+
+
+def _name_baselines(rule: Rule, bound: Bound) -> dict[str, str]:
+    """Signals by the names of the baselines that the condition uses."""
+    names = bound.condition.names
+    return {name + BASELINE_SUFFIX: name for name in plan_baselines(rule) if name + BASELINE_SUFFIX in names}
+
+
+def _bind_baselines(rule: Rule, bound: Bound, labels: Labels, norm: Norm) -> Bound:
+    """With the baselines of every step, unless their limits alone rule every breach out."""
+    named = _name_baselines(rule, bound)
+    limited = _add_baselines(bound, {full: dict(enumerate(norm.find_limits(name, labels))) for full, name in named.items()})
+    if limited.judge_whole() is not True:
+        return limited
+    return _add_baselines(bound, {full: norm.list_values(name, labels) for full, name in named.items()})

@@ -58,6 +58,11 @@ def find_floor(rule: Rule, name: str) -> float | None:
     return RATIO_FLOOR if any(isinstance(signal, Ratio) and signal.name == name for signal in rule.signals) else None
 
 
+def find_resolution(over_seconds: float) -> float:
+    """How far apart the points of a median are, in seconds: about sixty of them, at whole multiples since 1970."""
+    return max(1.0, over_seconds // POINTS)
+
+
 def _read(rule: Rule, name: str, queries: tuple[str, ...], outcomes: Mapping[str, Outcome]) -> Values:
     floor = find_floor(rule, name)
     found: dict[Labels, float] = {}
@@ -80,6 +85,6 @@ def _median_query(rule: Rule, signal: Signal, over_seconds: float, ago_seconds: 
             inner = f"((({fill_window(signal.numerator, rule.window_seconds)}) or {total} * 0) / {total})"
         case _:
             assert_never(signal)
-    step_seconds = max(1.0, over_seconds // POINTS)
-    span = f"({inner})[{format_duration(over_seconds)}:{format_duration(step_seconds)}] offset {format_duration(ago_seconds)}"
+    resolution = format_duration(find_resolution(over_seconds))
+    span = f"({inner})[{format_duration(over_seconds)}:{resolution}] offset {format_duration(ago_seconds)}"
     return f"quantile_over_time(0.5, {span}) and (count_over_time({span}) >= {MINIMUM_POINTS})"

@@ -97,6 +97,11 @@ def signal_queries(signal: Signal) -> tuple[str, ...]:
             assert_never(signal)
 
 
+def list_filled(rule: Rule, signal: Signal) -> tuple[str, ...]:
+    """The signal's queries as asked; the last is the one whose series say which alerts there are."""
+    return tuple(fill_window(query, rule.window_seconds) for query in signal_queries(signal))
+
+
 def ladder_names(rule: Rule) -> frozenset[str]:
     """Names that any severity rung of the rule or its overrides uses."""
     policies = (rule.policy, *(override.policy for override in rule.overrides))
