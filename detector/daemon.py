@@ -225,7 +225,7 @@ class Daemon:
 
     async def _start(self) -> int:
         try:
-            if not await open_patiently(self._store, self._stop, self._observer):
+            if not await open_patiently(self._store, self._stop, self._observer, self._clock, self._manager.wait):
                 return DONE
         except PermanentError as fault:
             return say(str(fault), FAILURE)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
 _MICROSECONDS = 1_000_000
+EXTENSION_SECONDS = 60  # one opening of PostgreSQL may take a while itself
 
 
 class ServiceManager:
@@ -41,6 +42,10 @@ class ServiceManager:
             if not find_fault():
                 self.keep_alive()
             await sleep(self.watchdog_seconds / 3)
+
+    def wait(self, why: str) -> None:
+        """The start takes longer: systemd would end it at TimeoutStartSec otherwise. Call again within half a minute."""
+        self._send(f"EXTEND_TIMEOUT_USEC={EXTENSION_SECONDS * _MICROSECONDS}", _status(why))
 
     def stopping(self, status: str = "") -> None:
         """Say that the end has begun."""

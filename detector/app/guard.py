@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS = 1.0
 STORE_RETRY_SECONDS = 2.0
+REPEAT_SECONDS = 300.0
 
 
 async def guard(name: str, work: Callable[[], Awaitable[None]], clock: Clock, observer: Observer) -> None:
@@ -30,19 +31,25 @@ async def guard(name: str, work: Callable[[], Awaitable[None]], clock: Clock, ob
         await clock.sleep(PAUSE_SECONDS)
 
 
-async def open_patiently(store: Store, stop: asyncio.Event, observer: Observer) -> bool:
-    """Open the store, trying again while it does not answer; False when told to stop meanwhile. Raises PermanentError."""
+async def open_patiently(store: Store, stop: asyncio.Event, observer: Observer, clock: Clock, wait: Callable[[str], None]) -> bool:
+    """Open the store, trying again while it does not answer; False when told to stop meanwhile. Raises PermanentError.
+
+    `wait` hears why before each pause: a service manager that expects a start to end must not end it.
+    """
+    told, told_at = "", float("-inf")
     while True:
         try:
             await store.open()
         except TemporaryError as fault:
-            observer.trouble("store", f"{fault}; trying again every {STORE_RETRY_SECONDS:g} s")
-            try:
-                async with asyncio.timeout(STORE_RETRY_SECONDS):
-                    await stop.wait()
-            except TimeoutError:
-                continue
-            return False
+            if str(fault) != told or clock.monotonic() - told_at >= REPEAT_SECONDS:
+                told, told_at = str(fault), clock.monotonic()
+                observer.trouble("store", f"{fault}; trying again every {STORE_RETRY_SECONDS:g} s")
+            wait("waiting for the store")
+            stopped = asyncio.create_task(stop.wait(), name="stop")
+            if await wait_for((stopped,), STORE_RETRY_SECONDS, clock):
+                return False
+            stopped.cancel()
+            continue
         return True
 
 

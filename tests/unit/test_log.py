@@ -122,6 +122,17 @@ def test_a_wall_clock_that_jumps_back_silences_nothing(out: io.StringIO) -> None
     assert len(_lines(out)) == 2
 
 
+def test_missed_slots_are_told_at_the_first_and_then_together(out: io.StringIO) -> None:
+    """A Prometheus that stands still makes no line a slot; none of the slots is left out of the sum."""
+    now = 0.0
+    observer = LogObserver(lambda: now)
+    for now in range(0, 601, 10):  # noqa: B007 - the clock of the observer
+        observer.slots_missed("http-errors", 1)
+    observer.slots_missed("host-cpu", 2)
+    told = [(line["rule"], line["count"]) for line in _lines(out) if line["event"] == "slots missed"]
+    assert told == [("http-errors", 1), ("http-errors", 30), ("http-errors", 30), ("host-cpu", 2)]
+
+
 def test_a_retry_that_fails_the_same_way_is_told_seldom(out: io.StringIO) -> None:
     """Ten retries within a minute are one line; the acceptance is another."""
     observer = LogObserver()

@@ -20,16 +20,18 @@ def listener(tmp_path: Path) -> Iterator[socket.socket]:
 
 
 def test_the_life_of_a_service_is_told(listener: socket.socket) -> None:
-    """Ready, alive, a status in one line, stopping: each is one datagram."""
+    """A start that takes longer, ready, alive, a status in one line, stopping: each is one datagram."""
     manager = ServiceManager(
         {"NOTIFY_SOCKET": listener.getsockname(), "WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}
     )
     assert manager.watchdog_seconds == 30.0
+    manager.wait("waiting for the store")
     manager.ready("8 rules")
     manager.keep_alive()
     manager.say("2 incidents\nopen")
     manager.stopping()
-    told = [listener.recv(1024) for _ in range(4)]
+    told = [listener.recv(1024) for _ in range(5)]
+    assert told.pop(0) == b"EXTEND_TIMEOUT_USEC=60000000\nSTATUS=waiting for the store"
     assert told == [b"READY=1\nSTATUS=8 rules", b"WATCHDOG=1", b"STATUS=2 incidents open", b"STOPPING=1"]
 
 

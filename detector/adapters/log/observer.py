@@ -1,10 +1,12 @@
 """Tells what the daemon does, one line an event: every transition, every change of an incident, every delivery, every fault.
 
-A rule that fails the same way at each evaluation is told of when that begins or changes, every five minutes, and when it ends.
+A rule that fails the same way at each evaluation is told of when that begins or changes, every five minutes, and when it ends. One
+that misses slots is told of at the first, then every five minutes with their number since.
 """
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from detector.adapters.log.stream import get_logger
@@ -12,7 +14,7 @@ from detector.domain.alert import Change, Transition
 from detector.domain.label import format_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from detector.domain.incident import Decision, Incident
     from detector.domain.rule import Rule
@@ -31,9 +33,11 @@ _PHASES = {
 class LogObserver:
     """Implements ports.observer.Observer with log lines."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._log = get_logger("detector")
+        self._monotonic = monotonic
         self._told: dict[tuple[str, str], tuple[str, float]] = {}
+        self._missed: dict[str, tuple[float, int]] = {}
 
     def rules_loaded(self, rules: Sequence[Rule], at: float | None) -> None:
         """One line a load."""
@@ -55,8 +59,13 @@ class LogObserver:
             self._log.info("evaluation works again", rule=rule, outcome=outcome)
 
     def slots_missed(self, rule: str, count: int) -> None:
-        """One line."""
-        self._log.warning("slots missed", rule=rule, count=count)
+        """At the first, then every five minutes with those that were missed since."""
+        told_at, waiting = self._missed.get(rule, (float("-inf"), 0))
+        if self._monotonic() - told_at < REPEAT_SECONDS:
+            self._missed[rule] = (told_at, waiting + count)
+            return
+        self._missed[rule] = (self._monotonic(), 0)
+        self._log.warning("slots missed", rule=rule, count=waiting + count)
 
     def query_done(self, seconds: float, failure: str | None) -> None:
         """Told by the rule's evaluation."""
