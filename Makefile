@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-picture screenshots test lint soak bench lock dev wheel clean
+.PHONY: help demo demo-picture walkthrough screenshots test lint soak bench lock dev wheel clean
 
 BIN     := .venv/bin
 LOCKED  := .venv/.locked
@@ -23,6 +23,10 @@ demo: $(INSTALLED) ## a broken service, a real Prometheus, the daemon and a Page
 demo-picture: $(INSTALLED) # the demo once more, as docs/demo.svg for the README
 	@.ci/provide prometheus
 	$(WHEEL)/bin/detector demo --record docs/demo.svg
+
+walkthrough: $(INSTALLED) # docs/incident-walkthrough.md anew, from a run with every channel
+	@.ci/provide prometheus servers
+	PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.walkthrough
 
 screenshots: $(INSTALLED) # the console's pages anew, as docs/console/*.png: look at them
 	@.ci/provide servers

@@ -30,3 +30,16 @@ def get_json(port: int, path: str, **parameters: str) -> Any:
     status, body = request(port, "GET", f"{path}?{urlencode(parameters)}" if parameters else path)
     assert status == http.client.OK, f"GET {path}: {status} {body[:200]!r}"
     return json.loads(body)
+
+
+def request_json(port: int, method: str, path: str, content: object, *, seconds: float = 10.0) -> Any:
+    """One exchange with a JSON body that must be answered 2xx with JSON."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
+    try:
+        connection.request(method, path, json.dumps(content), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        body = answer.read()
+    finally:
+        connection.close()
+    assert answer.status // 100 == 2, f"{method} {path}: {answer.status} {body[:200]!r}"
+    return json.loads(body)
