@@ -117,6 +117,19 @@ async def test_hostile_values_are_text(enter: Enter, daemon: MemoryDaemon) -> No
     assert re.findall(r'href="((?:javascript|https)[^"]*)"', text) == ["https://example.org/"]
 
 
+async def test_what_is_over_has_its_picture_and_post_mortem(enter: Enter) -> None:
+    """The plot is an image that may do nothing, the document text; an incident that goes on has neither."""
+    reader = await enter(Shop())
+    _, _, text = await reader.get("/incidents/5e6f7a8b9c0d")
+    assert '<img class="plot" src="/incidents/5e6f7a8b9c0d/plot.svg"' in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    status, answer, text = await reader.get("/incidents/5e6f7a8b9c0d/plot.svg")
+    assert (status, answer.content_type, text[:4]) == (200, "image/svg+xml", "<svg")
+    assert answer.headers["Content-Security-Policy"].endswith("; sandbox")
+    assert "plot.svg" not in (await reader.get("/incidents/7c1e90ab24d5"))[2]
+    assert (await reader.get("/incidents/7c1e90ab24d5/plot.svg"))[0] == 404
+
+
 async def test_a_form_acts_and_leads_back(enter: Enter, daemon: MemoryDaemon) -> None:
     """A note reaches the desk with its author; the answer leads back to the incident, and the name is known next time."""
     reader = await enter()

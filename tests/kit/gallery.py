@@ -38,9 +38,11 @@ if TYPE_CHECKING:
     from detector.domain.label import Labels
 
 NOW = 1_795_420_800.0
+OVER = "5e6f7a8b9c0d"
 PAGES = {
     "incidents": "/",
     "incident": "/incidents/7c1e90ab24d5",
+    "recovered": f"/incidents/{OVER}",
     "rules": "/rules",
     "silences": "/silences",
     "deliveries": "/deliveries",
@@ -63,6 +65,13 @@ class Shop(MemoryDaemon):
 
     async def timeline(self, incident: str) -> Sequence[Event]:
         """From the breach to the second look."""
+        if incident != "7c1e90ab24d5":
+            told = [
+                (-9000, "detector", "opened", ""),
+                (-8800, "tomasz", "acknowledged", ""),
+                (-700, "detector", "resolved", "recovered"),
+            ]
+            return [Event(incident, NOW + at, *rest) for at, *rest in told]
         told = [
             (-1260, "detector", "opened", "error_rate 6.1% > 1%"),
             (-1259, "detector", "paged", "payments: PagerDuty accepted it"),
@@ -93,11 +102,21 @@ class Shop(MemoryDaemon):
 
     async def list_offers(self, incident: str) -> Sequence[Offer]:
         """Two ways, one tried."""
-        del incident
+        if incident != "7c1e90ab24d5":
+            return []
         run = MitigationRun("route-to-backup", "ana", NOW - 300, NOW - 296, "exit 0 after 4.1 s")
         backup = Mitigation("route-to-backup", "Send card payments to the backup gateway", ("shopctl", "gateway", "use", "backup"))
         shed = Mitigation("shed-guests", "Refuse guest checkouts", ("shopctl", "flag", "off", "guest-checkout"))
         return [Offer(backup, (run,)), Offer(shed)]
+
+    async def read_postmortem(self, incident: str) -> tuple[str | None, str | None, None]:
+        """Drafted with a picture for what is over."""
+        if incident != OVER:
+            return None, None, None
+        style = "<style>path{fill:none;stroke:#1f4fa3;stroke-width:2}</style>"
+        line = '<path d="M0 80H180L210 30L260 22L330 26L420 24L470 70L500 79H600"/>'
+        drawn = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 600 90">{style}{line}</svg>'
+        return "# search fails 2.2% of its requests\n\n<script>alert(1)</script>", drawn, None
 
     async def mitigate(self, incident: str, name: str, by: str, *, again: bool) -> Incident:
         """Not in a picture."""
@@ -174,7 +193,7 @@ def _list_incidents() -> list[Incident]:
               rule="http-latency-p99", signal=("latency_p99", 2.4, 3.1, 0.8)),
         _make("0d4f5a6b7c8e", "reports", "reports has 1240 jobs waiting", Severity.LOW, Status.OPEN, -5400, rule="queue-depth",
               signal=("depth", 1240.0, 1310.0, 500.0), muted="window nightly reports", stale=True),
-        _make("5e6f7a8b9c0d", "search", "search fails 2.2% of its requests", Severity.MEDIUM, Status.RESOLVED, -9000,
+        _make(OVER, "search", "search fails 2.2% of its requests", Severity.MEDIUM, Status.RESOLVED, -9000,
               rule="http-errors", signal=("error_rate", 0.001, 0.022, 0.01), resolved=NOW - 700, acknowledged_by="tomasz",
               acknowledged=NOW - 8800, end_reason="recovered", episode=2),
         *(

@@ -62,7 +62,8 @@ _FILES = {
 }
 _HTML = "text/html; charset=utf-8"
 _READING = {"GET", "HEAD"}
-_INCIDENTS = "/incidents/"
+_INCIDENTS, _PLOT = "/incidents/", "/plot.svg"
+_PLOT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; sandbox"  # the picture brings its style sheet, and nothing else
 
 
 class Console:
@@ -134,6 +135,11 @@ class Console:
         if path == "/console/events":
             seen = find_header(scope, b"last-event-id") or asked.get("seen", "")
             await self._stream.answer(seen, receive, send)
+            return
+        if path.startswith(_INCIDENTS) and path.endswith(_PLOT):
+            plot = await self._pages.plot(path.removeprefix(_INCIDENTS).removesuffix(_PLOT))
+            headers = {"content_security_policy": _PLOT_POLICY, "cache_control": "no-store"}
+            await send_answer(send, HTTPStatus.OK, plot.encode(), "image/svg+xml", **headers)
             return
         name, gather = self._find_page(path, asked)
         values = await gather

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from detector.domain.response import STATES
+from detector.domain.response import STATES, ResponseError
 from detector.domain.silence import MuteStatus
 from detector.domain.view import merge_live, view_event, view_incident
+from detector.ports.error import OutsideError
 from detector.ports.store import IncidentFilter
 from detector.web.exchange import Problem
 
@@ -75,12 +76,32 @@ class Pages:
         if found is None:
             raise Problem(404, f"no incident {identity}")
         offers = list(await self._aid.list_offers(identity)) if self._aid is not None else []
+        document, plot = await self._read_postmortem(identity) if found.resolved is not None else (None, None)
         return {
+            "document": document,
+            "plotted": plot is not None,
             "incident": self._view(found),
             "timeline": [view_event(event) for event in reversed(await self._query.timeline(identity))],
             "offers": offers,
             "states": STATES,
         }
+
+    async def plot(self, identity: str) -> str:
+        """The signals of an incident that is over, as SVG. Problem 404 where nobody drew them."""
+        _, plot = await self._read_postmortem(identity)
+        if plot is None:
+            raise Problem(404, f"no plot of {identity}; one is drawn when an incident is resolved")
+        return plot
+
+    async def _read_postmortem(self, identity: str) -> tuple[str | None, str | None]:
+        """Text and plot, None where there is none; a disk that fails takes no page away."""
+        if self._aid is None:
+            return None, None
+        try:
+            text, plot, _ = await self._aid.read_postmortem(identity)
+        except (OutsideError, ResponseError):
+            return None, None
+        return text, plot
 
     async def rules(self) -> dict[str, Any]:
         """Every rule: the ill ones first, then the firing."""
