@@ -24,6 +24,7 @@ from detector.domain.rule import Instant, Ratio
 if TYPE_CHECKING:
     from detector.domain.rule import Rule, Signal
 
+_LONGEST_LEAD = 600  # points before the first step; more are not held in memory for a few medians
 _NOTHING: Mapping[int, float] = {}
 _ABSENT = Trace()
 
@@ -69,7 +70,9 @@ def find_lattice(rule: Rule, slots: Sequence[float], slot_distance: float, start
     if (round(slots[0] * 1000) - ago_ms - over_ms) % gcd(every_ms, round(slot_distance * 1000)) == 0:
         return None
     last = lattice.window(slots[-1]).stop - 1
-    return lattice if last * every_ms <= begin_ms + (count - 1) * step_ms else None
+    if lattice.first - lattice.window(slots[0]).start > _LONGEST_LEAD or last * every_ms > begin_ms + (count - 1) * step_ms:
+        return None
+    return lattice
 
 
 @dataclass(frozen=True, slots=True)
