@@ -396,7 +396,7 @@ async def test_a_resolve_gets_the_credential_of_its_trigger(store: Store, make_s
 
 
 async def test_an_accepted_notice_replaces_the_credential_of_its_key(store: Store) -> None:
-    """Whatever its kind: a handle made anew by an update is the one that the resolve gets; one that only may have arrived is not."""
+    """Whatever its kind: a handle made anew by an update is the one the resolve gets; one that only may have arrived is not."""
     await store.commit([], decide(make_notice()), NOW)
     (trigger,) = await _claim(store)
     await store.record(trigger, ACCEPTED, NOW, credential="first message")
