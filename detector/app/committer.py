@@ -38,6 +38,7 @@ CHECKPOINT_SECONDS = 15.0
 TIMER_LOOK_SECONDS = 5.0  # a due moment is wall time, which may be set while we sleep
 TIMER_PAUSE_SECONDS = 1.0
 ALONE_SECONDS = 60.0
+REPEAT_SECONDS = 300.0
 
 
 class Committer:
@@ -75,6 +76,7 @@ class Committer:
         self._wanted = False
         self._alone_until = float("-inf")
         self._checkpoint_failing = False
+        self._failed = ("", float("-inf"))
         self._listeners: list[Callable[[Committed], None]] = []
         board.listen(self.look)
 
@@ -301,8 +303,16 @@ class Committer:
                 while self._backlog:
                     await self._commit(self._backlog[0])
             except OutsideError as fault:
-                self._observer.note("commit failed again", detail=describe_fault(fault), waiting=len(self._backlog))
+                self._tell_failing(describe_fault(fault))
+        self._failed = ("", float("-inf"))
         self._observer.note("store answers again")
+
+    def _tell_failing(self, why: str) -> None:
+        """When the reason changes, and every five minutes."""
+        before, told_at = self._failed
+        if why != before or self._clock.monotonic() - told_at >= REPEAT_SECONDS:
+            self._failed = (why, self._clock.monotonic())
+            self._observer.note("commit failed again", detail=why, waiting=len(self._backlog))
         self._arrived.set()
 
     def _spawn(self, work: Coroutine[object, object, T], name: str) -> asyncio.Task[T]:

@@ -117,5 +117,5 @@ def _find_usage(error: Exception) -> str | None:
         return None
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", None) or "detector"
-    words = " ".join(str(say()).split()).rstrip(".")
+    words = " ".join(str(say()).split()).rstrip(".").replace(": Value error, ", ": ")  # what typer's own pydantic says before it
     return f"{words}; see `{command} --help`" if words else f"what to do? see `{command} --help`"

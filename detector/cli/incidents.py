@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -24,6 +25,24 @@ STATES = ("investigating", "identified", "monitoring", "resolved")
 Text = Annotated[str, typer.Option("--text", help="Words for the timeline.")]
 
 
+class StatusWord(StrEnum):
+    """Where an incident stands."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+    CLOSED = "closed"
+
+
+class SeverityWord(StrEnum):
+    """How bad it is."""
+
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    CRITICAL = "critical"
+
+
 @app.callback()
 def _default(context: typer.Context) -> None:
     if context.invoked_subcommand is None:
@@ -32,8 +51,8 @@ def _default(context: typer.Context) -> None:
 
 @app.command("list", help="Incidents, newest first.")
 def list_incidents(
-    status: Annotated[list[str] | None, typer.Option(help="open, acknowledged, resolved or closed; may be repeated.")] = None,
-    severity: Annotated[list[str] | None, typer.Option(help="low, medium, high or critical; may be repeated.")] = None,
+    status: Annotated[list[StatusWord] | None, typer.Option(help="Only these; may be repeated.")] = None,
+    severity: Annotated[list[SeverityWord] | None, typer.Option(help="Only these; may be repeated.")] = None,
     service: Annotated[str | None, typer.Option(help="Only of this service.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     as_json: AsJson = False,  # noqa: FBT002 - a flag

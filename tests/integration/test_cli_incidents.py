@@ -184,6 +184,13 @@ USAGE = {
     "nothing": ([], "say what to do; see `detector --help`"),
     "unknown": (["bogus"], "No such command 'bogus'; see `detector --help`"),
     "option": (["run", "--bogus"], "No such option: --bogus; see `detector run --help`"),
+    "word": (
+        ["incidents", "list", "--status", "done"],
+        (
+            "Invalid value for '--status': 'done' is not one of 'open', 'acknowledged', 'resolved', 'closed'; "
+            "see `detector incidents list --help`"
+        ),
+    ),
     "argument": (["incidents", "ack"], "Missing argument 'ID'; see `detector incidents ack --help`"),
 }
 

@@ -175,6 +175,7 @@ class Ear:
         self.transitions: list[Transition] = []
         self.decisions: list[Decision] = []
         self.troubles: list[tuple[str, str]] = []
+        self.notes: list[str] = []
         self.refused: list[Sequence[str]] = []
         self.loaded: list[Sequence[Rule]] = []
         self.counts: dict[str, Mapping[str, int]] = {}
@@ -212,6 +213,10 @@ class Ear:
     def trouble(self, what: str, detail: str) -> None:
         """Remember."""
         self.troubles.append((what, detail))
+
+    def note(self, event: str, **_: object) -> None:
+        """Remember what, without its facts."""
+        self.notes.append(event)
 
     def __getattr__(self, name: str) -> Callable[..., None]:
         """Anything else is heard and forgotten."""

@@ -163,6 +163,7 @@ async def test_a_store_that_fails_for_half_a_minute_costs_no_page_and_makes_no_s
         assert len(stage.offered) == 2
         assert stage.store.notices == {}
         assert len([what for what, _ in stage.ear.troubles if what == "commit"]) == 1
+        assert stage.ear.notes.count("commit failed again") == 1, "the same failure every second is not told every second"
         assert len(stage.ear.times("a")) >= 6
         stage.store.fault = None
         await stage.clock.run(5)
