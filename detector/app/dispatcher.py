@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from detector.app.attempt import Outcome, accept, judge
 from detector.app.fallback import UNDELIVERED
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
     from detector.ports.store import Store
+
+T = TypeVar("T")
 
 CONCURRENCY = 16
 POLL_SECONDS = 1.0
@@ -82,8 +84,8 @@ class Dispatcher:
         self._spare = SpareQueue(spare_limit)
         self._flights: dict[str, _Flight] = {}
         self._outcomes: dict[str, Outcome] = {}
-        self._failures: dict[str, int] = {}
-        self._told: set[str] = set()
+        self._failures: OrderedDict[str, int] = OrderedDict()
+        self._told: OrderedDict[str, str] = OrderedDict()  # notices that another road was told of
         self._opened: OrderedDict[str, str] = OrderedDict()  # keys accepted in this process -> their credential
         self._from_memory: OrderedDict[str, str] = OrderedDict()  # keys whose opening left from memory
         self._wakeup = asyncio.Event()
@@ -263,7 +265,7 @@ class Dispatcher:
                 fallback_after_seconds=self._fallback_after_seconds,
             )
             if outcome.word:
-                self._failures[delivery.id] = failures
+                _remember(self._failures, delivery.id, failures)
             return outcome
         return accept(delivery, receipt, self._clock.now(), stored=flight.stored)
 
@@ -274,7 +276,7 @@ class Dispatcher:
         if outcome.word:
             self._observer.delivery_ended(delivery, outcome.word, outcome.at, outcome.detail)
         if outcome.failing and delivery.id not in self._told:
-            self._told.add(delivery.id)
+            _remember(self._told, delivery.id, "")
             if self._on_failing is not None:
                 self._on_failing(delivery, outcome.detail)
         if outcome.retry_at is not None:
@@ -284,7 +286,7 @@ class Dispatcher:
                 return
         else:
             self._failures.pop(delivery.id, None)
-            self._told.discard(delivery.id)
+            self._told.pop(delivery.id, None)
             if not self._remember_end(outcome):
                 return
         self._outcomes[delivery.id] = outcome
@@ -379,7 +381,7 @@ def _make_delivery(notice: Notice, credential: str | None) -> Delivery:
     )
 
 
-def _remember(memory: OrderedDict[str, str], key: str, value: str) -> None:
+def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:
     memory[key] = value
     memory.move_to_end(key)
     if len(memory) > _REMEMBERED_KEYS:

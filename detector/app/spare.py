@@ -42,7 +42,10 @@ class Spare:
 
 
 class SpareQueue:
-    """At most `limit` notices that are not held; beyond it the least urgent, newest one goes (its row comes with the store)."""
+    """At most `limit` notices that are not held, and as many that are; beyond it the least urgent, newest one goes.
+
+    Its row comes with the store, or is there already: a destination that is dead for days fills no memory.
+    """
 
     def __init__(self, limit: int = SPARE_LIMIT) -> None:
         self._limit = limit
@@ -62,12 +65,12 @@ class SpareQueue:
             self._order += 1
             spare = replace(spare, order=self._order)
         self._spares[spare.delivery.id] = spare
-        free = [each for each in self._spares.values() if not each.held]
-        if len(free) <= self._limit:
+        alike = [each for each in self._spares.values() if each.held == spare.held]
+        if len(alike) <= self._limit:
             return None
-        least = max(free, key=lambda each: (not _is_urgent(each.delivery), -each.delivery.severity.rank, each.order))
+        least = max(alike, key=_rank_loss)
         del self._spares[least.delivery.id]
-        return least.delivery
+        return None if least.held else least.delivery
 
     def discard(self, notice: str) -> None:
         """Forget the notice, where it is here."""
@@ -103,6 +106,12 @@ class SpareQueue:
 def lane_of(delivery: Delivery) -> Lane:
     """What keeps its order: the notices of one incident to one route."""
     return delivery.incident, delivery.route
+
+
+def _rank_loss(spare: Spare) -> tuple[bool, int, int, float]:
+    """The highest is missed least: not urgent, not severe, new."""
+    delivery = spare.delivery
+    return not _is_urgent(delivery), -delivery.severity.rank, spare.order, delivery.created
 
 
 def _is_urgent(delivery: Delivery) -> bool:

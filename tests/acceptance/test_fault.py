@@ -1,0 +1,74 @@
+"""Faults that no other story plays: a value that flaps, labels that mean harm, names that do not resolve."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from tests.kit.badprometheus import vector
+from tests.kit.wait import wait_until
+
+if TYPE_CHECKING:
+    from tests.acceptance.conftest import EnterBooth
+
+FLAPS = 4
+NASTY = "a\r\nb <!channel> {{7*7}} #+/ \U0001f525 " + "x" * 300
+
+
+async def test_a_value_that_flaps_is_one_incident(enter_booth: EnterBooth) -> None:
+    """Around the threshold again and again: one incident, one alert, and the flaps in its timeline."""
+    booth = await enter_booth()
+    await booth.daemon.start()
+    for _ in range(FLAPS):
+        booth.show(checkout=0.1)
+        await booth.daemon.wait_incident("checkout")
+        await booth.wait_open(1)
+        booth.show(checkout=0.005)  # below the threshold, and not recovered: nothing ends
+        await asyncio.sleep(1.5)
+    booth.show(checkout=0.0)
+    await booth.wait_open(0)
+    incident = await booth.daemon.wait_incident("checkout", "resolved")
+    assert incident["episode"] == 1
+    assert len(booth.pagerduty.alerts()) == 1
+    assert len(await booth.daemon.incidents()) == 1
+
+
+async def test_labels_that_mean_harm_page_and_resolve(enter_booth: EnterBooth) -> None:
+    """Line ends, markup, templates, emoji and 300 characters in a service's name: one valid alert, the same key to its end."""
+    booth = await enter_booth()
+
+    def show(value: float) -> None:
+        booth.source.answer = vector(({"service": NASTY}, repr(value)), at=time.time())
+
+    show(0.1)
+    await booth.daemon.start()
+    await booth.wait_open(1)
+    (alert,) = booth.pagerduty.alerts()
+    assert "{{7*7}}" in alert.summary or "7*7" in alert.summary
+    assert "49" not in alert.summary
+    show(0.0)
+    await booth.wait_open(0)
+    assert len(booth.pagerduty.alerts()) == 1
+    assert all(request.errors == () for request in booth.pagerduty.requests)
+
+
+async def test_names_that_do_not_resolve_stop_nothing(enter_booth: EnterBooth) -> None:
+    """Neither Prometheus nor PagerDuty has an address: the daemon starts and keeps trying; with names that do it pages at once."""
+    booth = await enter_booth()
+    settings = booth.daemon.settings
+    good = {name: settings[name] for name in ("DETECTOR_PROMETHEUS_URL", "DETECTOR_PAGERDUTY__EVENTS_URL")}
+    settings["DETECTOR_PAGERDUTY__EVENTS_URL"] = "http://nowhere.invalid"
+    booth.show(checkout=0.1)
+    await booth.daemon.start()
+    await booth.daemon.wait_line("notice retried", "kind=trigger")
+    await booth.daemon.stop()
+    settings["DETECTOR_PROMETHEUS_URL"] = "http://nowhere.invalid"
+    await booth.daemon.start()
+    await booth.daemon.wait_metric("detector_query_errors_total", 1, reason="dns")
+    assert (await booth.daemon.fetch("/-/ready"))[0] == 200
+    await booth.daemon.stop()
+    settings |= good
+    await booth.daemon.start()
+    await wait_until(lambda: len(booth.pagerduty.open_alerts()) == 1, "the page", seconds=30)
+    assert not booth.pagerduty.duplicates()
