@@ -30,6 +30,12 @@ def pytest_report_header() -> str:
     return f"detector: {Path(detector.__file__).parent}"
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those of the running process first, in their random order: they mostly wait, and the quick ones fill the gaps at the end."""
+    items.sort(key=lambda item: "acceptance" not in item.path.parts)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """In CI nothing is skipped: a missing server is a failure."""
