@@ -38,7 +38,7 @@ test: lint $(INSTALLED) ## everything CI runs: lint, then all tests against the 
 	$(STEP) 'tests of the shipped rules'
 	@$(WHEEL)/bin/detector test rules
 	$(STEP) 'tests, against the built wheel'
-	@$(PYTEST) -n $(WORKERS) $(ARGS)
+	@$(PYTEST) -n $(WORKERS) --maxschedchunk 2 $(ARGS)
 
 lint: $(LOCKED) ## ruff, mypy and the import contracts
 	$(STEP) 'ruff'
