@@ -147,7 +147,8 @@ class Daemon:
         self._probe = HttpProbe(Exchange())
         # its own connections and permits: a diagnosis never stands before the rules' queries
         self._asking = Exchange(make_exchange_option(settings))
-        diagnostician = Diagnostician(PrometheusSource(self._asking, settings.prometheus_url), OutsideWorld(self._prober), store)
+        asking = PrometheusSource(self._asking, settings.prometheus_url)
+        diagnostician = Diagnostician(asking, OutsideWorld(self._prober), store)
         self._followup = Followup(
             self._committer,
             store,
@@ -156,6 +157,7 @@ class Daemon:
             clock,
             observer,
             source=metered,
+            asking=asking,
             cache=self._cache,
             probe=self._probe,
             diagnostician=diagnostician,
@@ -182,6 +184,7 @@ class Daemon:
             version=__version__,
             wire=Wire(query, desk, self._inbox, LiveExhibit(roster, self._committer, clock), access, __version__),
             aid=self._followup.aid,
+            plotter=self._followup.plotter,
             status=page,
             pagerduty=PagerDutyHook(self._followup.ear, list_webhook_secrets(settings)),
         )

@@ -1,6 +1,6 @@
-"""Reads the samples behind an incident that is over: its signals as curves, and the raw series of a rule test.
+"""Reads the samples behind an incident: its signals as curves, and once it is over the raw series of a rule test.
 
-Asked of a source of its own, so that no rule waits. What can't be read is said in place of the curve; nothing here raises.
+Asked beside the path, so that no rule waits. What can't be read is said in place of the curve; nothing here raises.
 """
 
 from __future__ import annotations
@@ -42,33 +42,44 @@ class Darkroom:
 
     async def develop(self, incident: Incident, rules: Sequence[Rule]) -> tuple[Sequence[Curve], str]:
         """Curves of its alerts, and the text of a rule test, empty where none can be written."""
-        alerts = sorted(incident.alerts.values(), key=lambda alert: (alert.breached, alert.key))
-        by_name = {rule.name: rule for rule in rules}
-        wanted = [(by_name[alert.rule], alert) for alert in alerts if alert.rule in by_name]
         end = incident.resolved or incident.detected
-        asked = [(rule, alert, signal) for rule, alert in wanted for signal in rule.signals][:MOST_CURVES]
-        curves = await asyncio.gather(*(self._trace(incident, *one, end) for one in asked))
-        return curves, await self._write_test(incident, by_name, end)
+        curves = await self.trace(incident, rules, end)
+        return curves, await self._write_test(incident, {rule.name: rule for rule in rules}, end)
 
-    async def _trace(self, incident: Incident, rule: Rule, alert: JoinedAlert, signal: Signal, end: float) -> Curve:
-        span = choose_span(incident.opened - _lead_in(incident, end) - rule.window_seconds, end, rule.every_seconds)
-        queries = [fill_window(query, rule.window_seconds) for query in signal_queries(signal)]
-        threshold = alert.threshold if signal.name == alert.signal else None
-        found: list[Points] = []
-        fault = ""
-        for query in queries:
-            answer = await self._ask(query, span)
-            fault = fault or (answer if isinstance(answer, str) else "")
-            found.append(() if isinstance(answer, str) else _pick(answer, alert.labels))
-        points = _divide(*found) if isinstance(signal, Ratio) else found[0]
-        return Curve(rule.name, signal.name, format_labels(alert.labels), () if fault else points, threshold, fault)
+    async def trace(
+        self,
+        incident: Incident,
+        rules: Sequence[Rule],
+        end: float,
+        *,
+        most: int = MOST_CURVES,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> Sequence[Curve]:
+        """At most `most` curves until `end`: the lead alert's first, of each alert what broke its threshold first."""
+        by_name, lead = {rule.name: rule for rule in rules}, lead_alert(incident)
+        alerts = sorted(incident.alerts.values(), key=lambda alert: (alert is not lead, alert.breached, alert.key))
+        wanted = [
+            (by_name[alert.rule], alert, signal)
+            for alert in alerts
+            if alert.rule in by_name
+            for signal in _list_signals(by_name[alert.rule], alert)
+        ][:most]
+        spans = {
+            rule.name: choose_span(choose_begin(incident, end) - rule.window_seconds, end, rule.every_seconds) for rule in rules
+        }
+        asked = dict.fromkeys((query, spans[rule.name]) for rule, _, signal in wanted for query in _list_queries(rule, signal))
+        told = await asyncio.gather(*(self._ask(query, span, deadline_seconds) for query, span in asked))
+        answers = dict(zip(asked, told, strict=True))
+        return [
+            _make_curve(*one, [answers[query, spans[one[0].name]] for query in _list_queries(one[0], one[2])]) for one in wanted
+        ]
 
     async def _write_test(self, incident: Incident, rules: Mapping[str, Rule], end: float) -> str:
         alert = lead_alert(incident)
         rule = None if alert is None else rules.get(alert.rule)
         if alert is None or rule is None:
             return ""
-        lead_in = _lead_in(incident, end) + rule.window_seconds
+        lead_in = incident.opened - choose_begin(incident, end) + rule.window_seconds
         if any(name.endswith("_baseline") for name in rule.policy_for(alert.labels).open.names):
             lead_in += rule.baseline.over_seconds + rule.baseline.ago_seconds
         # it reproduces the opening: what came later is left out, so that the samples lie as dense as the rule looked
@@ -86,10 +97,10 @@ class Darkroom:
         opening = Opening(rule.name, incident.service, incident.detected)
         return write_test(f"incident {incident.id}", (rule.source.file,), span, series, opening)
 
-    async def _ask(self, query: str, span: Span) -> Mapping[Labels, Points] | str:
+    async def _ask(self, query: str, span: Span, deadline_seconds: float = DEADLINE_SECONDS) -> Mapping[Labels, Points] | str:
         """Points by labels; or why there are none."""
         end = span.start + (span.count - 1) * span.step_seconds
-        answer = await self._source.query_range(query, span.start, end, span.step_seconds, deadline_seconds=DEADLINE_SECONDS)
+        answer = await self._source.query_range(query, span.start, end, span.step_seconds, deadline_seconds=deadline_seconds)
         match answer:
             case RangeSamples(series):
                 return series
@@ -99,9 +110,25 @@ class Darkroom:
                 return f"{reason.value} {detail}".strip()
 
 
-def _lead_in(incident: Incident, end: float) -> float:
-    """How much is shown from before it: as long as it took, within bounds."""
-    return min(MOST_BEFORE_SECONDS, max(LEAST_BEFORE_SECONDS, end - incident.opened))
+def choose_begin(incident: Incident, end: float) -> float:
+    """Where a picture begins: as long before it as it took, within bounds."""
+    return incident.opened - min(MOST_BEFORE_SECONDS, max(LEAST_BEFORE_SECONDS, end - incident.opened))
+
+
+def _list_signals(rule: Rule, alert: JoinedAlert) -> list[Signal]:
+    return sorted(rule.signals, key=lambda signal: signal.name != alert.signal)
+
+
+def _list_queries(rule: Rule, signal: Signal) -> list[str]:
+    return [fill_window(query, rule.window_seconds) for query in signal_queries(signal)]
+
+
+def _make_curve(rule: Rule, alert: JoinedAlert, signal: Signal, answers: Sequence[Mapping[Labels, Points] | str]) -> Curve:
+    threshold = alert.threshold if signal.name == alert.signal else None
+    fault = next((answer for answer in answers if isinstance(answer, str)), "")
+    found = [_pick(answer, alert.labels) for answer in answers if not isinstance(answer, str)]
+    points = () if fault else _divide(*found) if isinstance(signal, Ratio) else found[0]
+    return Curve(rule.name, signal.name, format_labels(alert.labels), points, threshold, fault)
 
 
 def _pick(series: Mapping[Labels, Points], wanted: Labels) -> Points:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from detector.domain.ledger import Paging
     from detector.domain.silence import KeptMute, MuteRequest, MuteStatus
     from detector.ports.clock import Clock
-    from detector.ports.query import LiveAlert, RuleReport
+    from detector.ports.query import LiveAlert, RuleReport, RuleTrail
     from detector.ports.rulefile import Finding
     from detector.ports.store import Decide, IncidentFilter, IncidentPage, Store
 
@@ -68,6 +68,10 @@ class ReadingDesk:
     def rule_reports(self) -> Sequence[RuleReport]:
         """Every rule of the running set, in its order."""
         return self._roster.rule_reports()
+
+    def rule_trail(self, rule: str) -> RuleTrail:
+        """The last hour of a rule's signal."""
+        return self._roster.track(rule).trail.show(self._clock.now())
 
     async def list_mutes(self, statuses: Collection[MuteStatus], limit: int) -> Sequence[MuteReport]:
         """Silences, leases and windows that stand so, with what each mutes now."""

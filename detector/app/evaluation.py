@@ -96,6 +96,9 @@ class Evaluator:
             outcome, detail = _name_outcome(rule, readings)
             series = not readings.empty
             track.health = _judge_health(rule, readings, seen=track.progress.seen_series)
+            track.trail.add(rule, readings, at)
+        if outcome == "error":
+            track.trail.fail(detail, at)
         track.outcome, track.seconds = outcome, self._clock.monotonic() - began
         self._roster.note_progress(track, at, detail, series=series)
         self._observer.rule_evaluated(rule.name, outcome, track.seconds, at, detail)

@@ -15,6 +15,7 @@ from detector.app.drill import Drill
 from detector.app.examiner import Examiner
 from detector.app.historian import Historian
 from detector.app.mitigator import Mitigator
+from detector.app.plotter import LivePlotter
 from detector.app.readback import Readback
 from detector.app.verifier import Verifier
 from detector.app.watch import SignalWatch
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class Followup:
-    """`account` None: no PagerDuty API token. `ear` is where its webhooks go."""
+    """`account` None: no PagerDuty API token. `ear` is where its webhooks go. `asking`: for pages, which no rule waits for."""
 
     def __init__(
         self,
@@ -51,6 +52,7 @@ class Followup:
         observer: Observer,
         *,
         source: SampleSource,
+        asking: SampleSource,
         cache: QueryCache,
         probe: Probe,
         diagnostician: Diagnostician,
@@ -70,6 +72,7 @@ class Followup:
         self._mitigator = Mitigator(committer, store, roster, paging, clock, observer, runner)
         darkroom = Darkroom(source)
         self._historian = Historian(committer, store, roster, paging, clock, observer, darkroom, archive)
+        self.plotter = LivePlotter(Darkroom(asking), store, archive, roster, clock)
         self._drill = Drill(
             committer, store, roster, paging, clock, observer, channels, tell=on_drill, every_seconds=drill_every_seconds
         )
@@ -91,4 +94,5 @@ class Followup:
     async def stop(self) -> None:
         """End what runs in other processes."""
         await self._mitigator.stop()
+        await self.plotter.stop()
         await self._drill.stop()

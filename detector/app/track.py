@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from detector.app.trail import Trail
 from detector.domain.alert import AlertState, Phase, RuleProgress
 from detector.domain.blind import RuleHealth
 from detector.domain.label import Labels
@@ -39,6 +40,7 @@ class Track:
     was_hot: bool = False
     progress_dirty: bool = False
     orphaned: float | None = None
+    trail: Trail = field(default_factory=Trail)
 
     @property
     def hot(self) -> bool:

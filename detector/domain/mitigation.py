@@ -21,6 +21,7 @@ from detector.domain.response import ResponseError
 KIND = "mitigation"
 LOST_AFTER_SECONDS = 60.0  # beyond its timeout: the daemon that ran it is gone
 OUTPUT_CHARACTERS = 65_536
+OUTPUT_MARK = "; output: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def end_mitigation(
     done = replace(run, ended=now, outcome=outcome)
     incident = ledger.put(replace(incident, mitigations=tuple(done if known is run else known for known in incident.mitigations)))
     said = f"{run.name} {outcome} after {format_duration(max(0.0, now - started))}"
-    ledger.say(incident, KIND, f"{said}; output: {output[:OUTPUT_CHARACTERS] or 'none'}", actor=run.by)
+    ledger.say(incident, KIND, f"{said}{OUTPUT_MARK}{output[:OUTPUT_CHARACTERS] or 'none'}", actor=run.by)
     tell(ledger, incident, NoticeKind.UPDATE, f"mitigation {said}; recovery is being verified")
     return ledger.decide()
 

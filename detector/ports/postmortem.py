@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from detector.domain.postmortem import Facts
+from detector.domain.postmortem import Curve, Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,9 @@ class Archive(Protocol):
 
     def draw(self, incident: str) -> str | None:
         """Its plot as SVG."""
+
+    def read_curves(self, incident: str) -> Sequence[Curve]:
+        """The signals that its newest plot shows; empty where none were kept."""
 
     def list_follow_ups(self) -> Sequence[FollowUp]:
         """Of all documents, newest document first."""

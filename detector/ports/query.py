@@ -39,6 +39,22 @@ class RuleReport:
     evaluation_seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class RuleTrail:
+    """The signal that a rule is about over [begin, end] (unix seconds), the worst of its alerts at each point, oldest first.
+
+    `limits`: numbers that it is compared with. `fault`: the last failure since the start, at `fault_at`, however long ago.
+    """
+
+    signal: str
+    begin: float
+    end: float
+    points: tuple[tuple[float, float], ...] = ()
+    limits: tuple[float, ...] = ()
+    fault: str = ""
+    fault_at: float | None = None
+
+
 class Action(StrEnum):
     """What a human may do to an incident."""
 
@@ -80,6 +96,9 @@ class Query(Protocol):
 
     def rule_reports(self) -> Sequence[RuleReport]:
         """Every rule of the running set, in its order."""
+
+    def rule_trail(self, rule: str) -> RuleTrail:
+        """The last hour of a rule's signal, as its evaluations saw it."""
 
     async def list_mutes(self, statuses: Collection[MuteStatus], limit: int) -> Sequence[MuteReport]:
         """At most `limit` silences, leases and windows that stand so, in a stable order; only ended ones need the store."""

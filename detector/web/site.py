@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
 
     from detector.ports.aid import Aid
+    from detector.ports.plot import Plotter
     from detector.ports.query import Desk, Pulse, Query
     from detector.web.console.console import Console
     from detector.web.metrics import Metrics
@@ -53,12 +54,14 @@ class Site:
         access: Access,
         version: str,
         aid: Aid | None = None,
+        plotter: Plotter | None = None,
         pagerduty: PagerDutyHook | None = None,
         status: StatusPage | None = None,
         wire: Wire | None = None,
     ) -> None:
         self._wire = wire
         self._aid = aid
+        self._plotter = plotter
         self._status = status
         self._pagerduty = pagerduty
         self._metrics = metrics
@@ -161,7 +164,13 @@ class Site:
         from detector.web.console.console import Console  # noqa: PLC0415 - a daemon that nobody looks at needs none of it
 
         return Console(
-            query=self._query, desk=self._desk, pulse=self._pulse, aid=self._aid, news=self._metrics.news, access=self._access
+            query=self._query,
+            desk=self._desk,
+            pulse=self._pulse,
+            aid=self._aid,
+            plotter=self._plotter,
+            news=self._metrics.news,
+            access=self._access,
         )
 
     async def _say(self, send: ASGISendCallable, fault: str, good: str) -> None:

@@ -118,16 +118,44 @@ async def test_hostile_values_are_text(enter: Enter, daemon: MemoryDaemon) -> No
 
 
 async def test_what_is_over_has_its_picture_and_post_mortem(enter: Enter) -> None:
-    """The plot is an image that may do nothing, the document text; an incident that goes on has neither."""
-    reader = await enter(Shop())
+    """Where no samples can be had the kept plot stands, an image that may do nothing, beside the reason; the document is text."""
+    shop = Shop()
+    shop.fault = "timeout <b>after</b> 5 s"
+    reader = await enter(shop)
     _, _, text = await reader.get("/incidents/5e6f7a8b9c0d")
     assert '<img class="plot" src="/incidents/5e6f7a8b9c0d/plot.svg"' in text
+    assert "No data from Prometheus:</strong> <bdi>timeout &lt;b&gt;after&lt;/b&gt; 5 s" in text
+    assert '<svg class="panel"' not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
     status, answer, text = await reader.get("/incidents/5e6f7a8b9c0d/plot.svg")
     assert (status, answer.content_type, text[:4]) == (200, "image/svg+xml", "<svg")
     assert answer.headers["Content-Security-Policy"].endswith("; sandbox")
     assert "plot.svg" not in (await reader.get("/incidents/7c1e90ab24d5"))[2]
     assert (await reader.get("/incidents/7c1e90ab24d5/plot.svg"))[0] == 404
+
+
+async def test_an_incident_shows_its_signals(enter: Enter) -> None:
+    """Open or recovered: a curve with its threshold and its moments, told in words as well, drawn by the server alone."""
+    reader = await enter(Shop())
+    for identity, last in {"7c1e90ab24d5": "mitigation", "5e6f7a8b9c0d": "recovery"}.items():
+        _, _, text = await reader.get(f"/incidents/{identity}")
+        panel = text[text.index('<svg class="panel"') :].partition("</figure>")[0]
+        for kind in ("breach", "page", "acknowledge", last):
+            assert f'<line class="mark {kind}"' in panel
+        assert "threshold 1%" in panel
+        assert re.search(r'aria-label="error_rate: [^"]*, breach, page, acknowledge', panel)
+        assert re.search(r'<path class="line" [^>]*d="M[\d. ]+(L[\d. ]+){50,}', panel)
+
+
+async def test_rules_show_their_last_hour_and_their_last_error(enter: Enter) -> None:
+    """A line for every rule that saw a value; an error that is over is still told, with its age."""
+    _, _, text = await (await enter(Shop())).get("/rules")
+    rows = {found[1]: row for row in text.split("<tr>")[2:] if (found := re.search(r"<bdi>([\w-]+)</bdi>", row))}
+    assert '<svg class="spark"' in rows["http-errors"]
+    assert "the last hour: 0.1" in rows["http-errors"]
+    assert "no value yet" in rows["disk-full"]
+    assert "ago</time>: " in rows["queue-depth"]
+    assert "connection refused" in rows["queue-depth"]
 
 
 async def test_a_form_acts_and_leads_back(enter: Enter, daemon: MemoryDaemon) -> None:

@@ -21,13 +21,14 @@ from detector.domain.mute import Mute, MuteKind, parse_matchers
 from detector.domain.severity import Severity
 from detector.domain.silence import KeptMute
 from detector.domain.suspect import Suspect
-from detector.ports.query import RuleReport
+from detector.ports.query import RuleReport, RuleTrail
 from detector.ports.store import Backlog
 from detector.web.access import Access
 from detector.web.metrics import Metrics
 from detector.web.server import WebServer
 from detector.web.site import Site
 from tests.kit.browser import DESKTOP, PHONE, open_browser, open_page
+from tests.kit.curve import draw_hour, make_plot
 from tests.kit.memorydaemon import MemoryDaemon
 from tests.kit.sample import make_incident
 from tests.kit.wait import wait_until
@@ -36,9 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from detector.domain.label import Labels
+    from detector.ports.plot import Plot
 
 NOW = 1_795_420_800.0
 OVER = "5e6f7a8b9c0d"
+OUTPUT = "gateway: primary -> backup (50%)\npool payments-backup: 3 of 3 healthy"
+RUN = MitigationRun("route-to-backup", "ana", NOW - 300, NOW - 296, "exit 0")
 PAGES = {
     "incidents": "/",
     "incident": "/incidents/7c1e90ab24d5",
@@ -56,6 +60,7 @@ class Shop(MemoryDaemon):
     def __init__(self) -> None:
         super().__init__()
         self.now = NOW
+        self.fault = ""
         self.incidents = _list_incidents()
         self.mutes = {kept.mute.id: kept for kept in _list_mutes()}
 
@@ -79,7 +84,8 @@ class Shop(MemoryDaemon):
             (-1100, "ana", "acknowledged", ""),
             (-900, "detector", "severity", "rose from high to critical: error_rate 12.9%"),
             (-640, "ana", "note", "Card gateway confirms an outage on their side.\nTicket 88121 is open with them."),
-            (-300, "ana", "mitigation", "route-to-backup: exit 0 after 4.1 s"),
+            (-300, "ana", "mitigation", "route-to-backup started: shopctl gateway use backup --share 50%"),
+            (-296, "ana", "mitigation", f"route-to-backup exit 0 after 4s; output: {OUTPUT}"),
             (-120, "ana", "update", "identified: traffic moves to the backup gateway, ETA 10 min"),
         ]
         return [Event(incident, NOW + at, *rest) for at, *rest in told]
@@ -100,12 +106,22 @@ class Shop(MemoryDaemon):
             RuleReport("disk-full", "idle", 60.0),
         ]
 
+    def rule_trail(self, rule: str) -> RuleTrail:
+        """An hour as it might have been; a rule that never saw a value has none."""
+        return draw_hour(rule, NOW)
+
+    async def plot(self, incident: Incident) -> Plot:
+        """As a Prometheus would have it: calm, the fault, what was done about it."""
+        plot = make_plot(incident, NOW)
+        return replace(plot, curves=(), fault=self.fault) if self.fault else plot
+
     async def list_offers(self, incident: str) -> Sequence[Offer]:
         """Two ways, one tried."""
         if incident != "7c1e90ab24d5":
             return []
-        run = MitigationRun("route-to-backup", "ana", NOW - 300, NOW - 296, "exit 0 after 4.1 s")
-        backup = Mitigation("route-to-backup", "Send card payments to the backup gateway", ("shopctl", "gateway", "use", "backup"))
+        run = RUN
+        command = ("shopctl", "gateway", "use", "backup", "--share", "50%")
+        backup = Mitigation("route-to-backup", "Send card payments to the backup gateway", command)
         shed = Mitigation("shed-guests", "Refuse guest checkouts", ("shopctl", "flag", "off", "guest-checkout"))
         return [Offer(backup, (run,)), Offer(shed)]
 
@@ -136,8 +152,8 @@ def fill_news(metrics: Metrics) -> None:
 async def serve(daemon: Any, access: Access | None = None, *, now: float | None = NOW) -> AsyncIterator[tuple[str, Metrics]]:
     """The web side of such a daemon on a free port; its address. `now` None: the time of day."""
     metrics = Metrics("1", ("pagerduty", "slack", "email"))
-    aid: Any = daemon if isinstance(daemon, Shop) else None
-    parts = {"query": daemon, "desk": daemon, "pulse": daemon, "aid": aid}
+    shop: Any = daemon if isinstance(daemon, Shop) else None
+    parts = {"query": daemon, "desk": daemon, "pulse": daemon, "aid": shop, "plotter": shop}
     site = Site(metrics=metrics, access=access or Access(), version="1", **parts)
     server = WebServer(site, "127.0.0.1", 0)
     server.bind()
@@ -179,6 +195,7 @@ def _list_incidents() -> list[Incident]:
         _make("7c1e90ab24d5", "payments", "payments fails 12.9% of its requests", Severity.CRITICAL, Status.ACKNOWLEDGED, -1260,
               rule="http-errors", signal=("error_rate", 0.129, 0.141, 0.01), acknowledged=NOW - 1100, acknowledged_by="ana",
               state="identified", eta="10 min", see_also=("91b0c2d3e4f5",),
+              mitigations=(RUN,), mitigated=NOW - 300,
               links={"runbook": "https://wiki.example.org/payments", "dashboard": "https://grafana.example.org/d/payments"},
               responders={"service_owner": "olu@example.org", "on_call_engineer": "ana"},
               verifications=(Verification("health", ok=False, at=NOW - 20, message="HTTP 503"),

@@ -11,7 +11,7 @@ from detector.domain.mute import Mute, MuteKind, parse_matchers
 from detector.domain.response import ResponseError
 from detector.domain.silence import KeptMute, MuteRequest, MuteStatus, UnknownMuteError, grant, list_muted
 from detector.ports.error import TemporaryError
-from detector.ports.query import Action, LiveAlert, MuteReport, RuleReport
+from detector.ports.query import Action, LiveAlert, MuteReport, RuleReport, RuleTrail
 from detector.ports.rulefile import Finding
 from detector.ports.store import IncidentFilter, IncidentPage
 from tests.kit.sample import make_event, make_incident
@@ -66,6 +66,11 @@ class MemoryDaemon:
     def rule_reports(self) -> Sequence[RuleReport]:
         """One rule."""
         return [RuleReport("r", "ok", 5.0, 10.0, 10.0, "", {"firing": 1, "pending": 2, "inactive": 4})]
+
+    def rule_trail(self, rule: str) -> RuleTrail:
+        """Three points."""
+        del rule
+        return RuleTrail("error_rate", 0.0, 3600.0, ((3000.0, 0.0), (3030.0, 0.2), (3060.0, 0.42)), (0.01,), "timeout", 2000.0)
 
     async def list_mutes(self, statuses: Collection[MuteStatus], limit: int) -> Sequence[MuteReport]:
         """As they were added."""

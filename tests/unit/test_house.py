@@ -26,6 +26,7 @@ PURE = {
     "functools",
     "hashlib",
     "heapq",
+    "html",  # escape
     "itertools",
     "json",
     "math",

@@ -1,17 +1,22 @@
 """The folder of post-mortems: `<incident>.md` with `<incident>.svg`, `<incident>-2.md` for a later draft beside an edited one.
 
+`<incident>.curves.json` holds the samples of the plot, so that it can be drawn anew once Prometheus has forgotten them.
+
 The last line of a draft holds its digest: as long as it is right, nobody has edited the file and a new draft may replace it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
-from typing import TYPE_CHECKING
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from detector.adapters.postmortem.document import FOLLOW_UP, render_document
 from detector.adapters.postmortem.plot import draw_plot
+from detector.domain.postmortem import Curve
 from detector.ports.error import TemporaryError
 from detector.ports.postmortem import FollowUp
 
@@ -25,6 +30,7 @@ _SEAL = re.compile(r"<!-- draft ([0-9a-f]{64}) -->\n\Z")
 _ITEM = re.compile(r"\s*[-*] \[([ xX])\] (.+)")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _DRAFTS = 50
+_CURVES = ".curves.json"
 
 
 class FileArchive:
@@ -40,6 +46,7 @@ class FileArchive:
             path = self._choose(facts.incident.id)
             picture = path.with_suffix(".svg")
             _replace(picture, draw_plot(facts))
+            _replace(path.with_suffix(_CURVES), json.dumps([asdict(curve) for curve in facts.curves]))
             _replace(path, _seal(render_document(facts, picture.name)))
         except OSError as fault:
             raise TemporaryError(f"{self._folder}: {fault.strerror or fault}") from fault
@@ -55,6 +62,17 @@ class FileArchive:
         path = self._newest(incident)
         picture = None if path is None else path.with_suffix(".svg")
         return _read(picture) if picture is not None and picture.exists() else None
+
+    def read_curves(self, incident: str) -> Sequence[Curve]:
+        """Samples of the newest; a file that is not ours any more gives none."""
+        path = self._newest(incident)
+        kept = None if path is None else path.with_suffix(_CURVES)
+        if kept is None or not kept.exists():
+            return ()
+        try:
+            return tuple(_read_curve(each) for each in json.loads(_read(kept)))
+        except (ValueError, TypeError, KeyError):
+            return ()
 
     def list_follow_ups(self) -> Sequence[FollowUp]:
         """Boxes under the last section of every document."""
@@ -117,3 +135,9 @@ def _replace(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def _read_curve(kept: dict[str, Any]) -> Curve:
+    points = tuple((float(at), float(value)) for at, value in kept["points"])
+    threshold = None if kept["threshold"] is None else float(kept["threshold"])
+    return Curve(str(kept["rule"]), str(kept["signal"]), str(kept["labels"]), points, threshold, str(kept["fault"]))

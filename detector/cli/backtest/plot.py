@@ -12,6 +12,7 @@ from xml.sax.saxutils import escape
 from detector.app.survey import list_columns
 from detector.cli.table import clean, show_time
 from detector.domain.label import Labels
+from detector.domain.plot import Frame, Watched, choose_watched, fit_values
 from detector.domain.quantity import format_signal
 from detector.domain.rule import Rule
 from detector.domain.severity import Severity
@@ -43,6 +44,7 @@ class _Panel:
     rule: Rule
     signal: str
     falling: bool
+    limits: tuple[float, ...]
     lines: dict[Labels, array[float]] = field(default_factory=dict)
 
     def add(self, labels: Labels, bucket: int, value: float) -> None:
@@ -59,7 +61,7 @@ class Canvas:
 
     def __init__(self, rules: RuleSet, begin: float, end: float) -> None:
         self._begin, self._end = begin, max(end, begin + 1.0)
-        self._panels = [_make_panel(rule) for rule in rules.rules if rule.signals]
+        self._panels = [_make_panel(rule, watched) for rule in rules.rules if (watched := choose_watched(rule)) is not None]
 
     def add_stretch(self, stretch: Stretch) -> None:
         """Take in the values of a stretch."""
@@ -94,11 +96,10 @@ class Canvas:
 
     def _draw(self, panel: _Panel, findings: Sequence[Finding], top: int) -> Iterator[str]:
         shown = self._choose(panel, findings)
-        limits = sorted(_list_limits(panel))
         values = [value for line in panel.lines.values() for value in line if value == value]  # noqa: PLR0124 - NaN
-        ceiling = max([*values, *(1.25 * limit for limit in limits)], default=1.0) or 1.0
         yield f'<text x="{_LEFT}" y="{top + 4}">{escape(clean(f"{panel.rule.name}: {panel.signal}"))}</text>'
         base = top + 12
+        frame = Frame(0.0, _BUCKETS, *fit_values(values, panel.limits), _BUCKETS, _PANEL, _LEFT, base)
         for finding in findings:
             left, right = self._place(finding.opened), self._place(finding.resolved or self._end)
             told = f"{finding.service} {finding.severity.value} {show_time(finding.opened)}"
@@ -110,18 +111,18 @@ class Canvas:
         if rest:
             worst = min if panel.falling else max
             envelope = array("d", (_join_bucket(worst, [line[bucket] for line in rest]) for bucket in range(_BUCKETS)))
-            yield from _draw_line(envelope, base, ceiling, 'class="rest"')
+            yield from _draw_line(envelope, frame, 'class="rest"')
             yield _legend(f"worst of {len(rest)} others", "#8b949e", base, len(shown))
         for number, labels in enumerate(shown):
             colour = _COLOURS[number % len(_COLOURS)]
-            yield from _draw_line(panel.lines[labels], base, ceiling, f'class="line" stroke="{colour}"')
+            yield from _draw_line(panel.lines[labels], frame, f'class="line" stroke="{colour}"')
             yield _legend(", ".join(value for _, value in labels) or "all", colour, base, number)
-        for limit in limits:
-            height = base + _PANEL * (1 - limit / ceiling)
+        for limit in panel.limits:
+            height = frame.y(limit)
             yield f'<line class="limit" x1="{_LEFT}" x2="{_LEFT + _BUCKETS}" y1="{height:.1f}" y2="{height:.1f}"/>'
             yield _label(format_signal(panel.signal, limit), height)
         yield f'<rect class="frame" x="{_LEFT}" y="{base}" width="{_BUCKETS}" height="{_PANEL}"/>'
-        yield _label(format_signal(panel.signal, ceiling), base + 8)
+        yield _label(format_signal(panel.signal, frame.ceiling), base + 8)
         yield from self._draw_times(base + _PANEL + 16)
 
     def _choose(self, panel: _Panel, findings: Sequence[Finding]) -> list[Labels]:
@@ -143,24 +144,8 @@ class Canvas:
         return _LEFT + _BUCKETS * min(1.0, max(0.0, share))
 
 
-def _make_panel(rule: Rule) -> _Panel:
-    compared = rule.policy.open.comparisons
-    # what recovery is judged by is what the rule is about; `requests >= 100` only says from when on it counts
-    about = {name for term in rule.policy.recover.terms for condition in term for name in condition.names}
-    names = {signal.name for signal in rule.signals}
-    known = [bound for bound in compared if bound.signal in names]
-    first = next((bound for bound in known if bound.signal in about), known[0] if known else None)
-    if first is None:
-        return _Panel(rule, rule.signals[0].name, falling=False)
-    return _Panel(rule, first.signal, falling=first.operator.startswith("<"))
-
-
-def _list_limits(panel: _Panel) -> set[float]:
-    """Numbers that `open` compares the signal with; bounds relative to a baseline move and have no line."""
-    compared = panel.rule.policy.open.comparisons
-    return {
-        bound.factor for bound in compared if bound.signal == panel.signal and bound.factor is not None and bound.reference is None
-    }
+def _make_panel(rule: Rule, watched: Watched) -> _Panel:
+    return _Panel(rule, watched.signal, watched.falling, watched.limits)
 
 
 def _head(verdict: Verdict) -> str:
@@ -175,19 +160,11 @@ def _join_bucket(worst: object, values: Sequence[float]) -> float:
     return math.nan if not known else (min(known) if worst is min else max(known))
 
 
-def _draw_line(line: array[float], base: int, ceiling: float, style: str) -> Iterator[str]:
+def _draw_line(line: array[float], frame: Frame, style: str) -> Iterator[str]:
     """One path a stretch of known values; holes of a few buckets, wider than the step, are bridged."""
-    points: list[str] = []
-    last = -_BUCKETS
-    for bucket, value in enumerate(line):
-        if value != value:  # noqa: PLR0124 - NaN
-            continue
-        command = "M" if bucket - last > _BUCKETS // 20 else "L"
-        height = base + _PANEL * (1 - min(1.0, max(0.0, value / ceiling)))
-        points.append(f"{command}{_LEFT + bucket} {height:.1f}")
-        last = bucket
+    points = [(float(bucket), value) for bucket, value in enumerate(line) if value == value]  # noqa: PLR0124 - NaN
     if points:
-        yield f'<path {style} d="{"".join(points)}"/>'
+        yield f'<path {style} d="{frame.trace(points, _BUCKETS / 20)}"/>'
 
 
 def _legend(text: str, colour: str, base: int, number: int) -> str:

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope
 
     from detector.ports.aid import Aid
+    from detector.ports.plot import Plotter
     from detector.ports.query import Desk, Pulse, Query
     from detector.web.access import Access
     from detector.web.news import News
@@ -76,13 +77,14 @@ class Console:
         desk: Desk,
         pulse: Pulse,
         aid: Aid | None,
+        plotter: Plotter | None,
         news: News,
         access: Access,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._desk = desk
         self._aid = aid
-        self._pages = Pages(query, pulse, news, aid)
+        self._pages = Pages(query, pulse, news, aid, plotter)
         self._door = Door(access)
         self._write_token = bool(access.write_token)
         self._stream = Stream(news)

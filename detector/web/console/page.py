@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from detector.domain import mitigation
 from detector.domain.response import STATES, ResponseError
 from detector.domain.silence import MuteStatus
 from detector.domain.view import merge_live, view_event, view_incident
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from detector.domain.incident import Incident
     from detector.ports.aid import Aid
+    from detector.ports.plot import Plotter
     from detector.ports.query import Pulse, Query
     from detector.web.news import News
 
@@ -39,11 +41,12 @@ DONE = {
 class Pages:
     """Gathers the values of every page."""
 
-    def __init__(self, query: Query, pulse: Pulse, news: News, aid: Aid | None) -> None:
+    def __init__(self, query: Query, pulse: Pulse, news: News, aid: Aid | None, plotter: Plotter | None) -> None:
         self._query = query
         self._pulse = pulse
         self._news = news
         self._aid = aid
+        self._plotter = plotter
 
     def frame(self) -> dict[str, Any]:
         """What stands around every page: whether the daemon is well, what it cannot see or send."""
@@ -75,13 +78,17 @@ class Pages:
         found = await self._query.find_incident(identity)
         if found is None:
             raise Problem(404, f"no incident {identity}")
+        plot = await self._plotter.plot(found) if self._plotter is not None else None
         offers = list(await self._aid.list_offers(identity)) if self._aid is not None else []
-        document, plot = await self._read_postmortem(identity) if found.resolved is not None else (None, None)
+        document, picture = await self._read_postmortem(identity) if found.resolved is not None else (None, None)
+        timeline = [_split_output(view_event(event)) for event in reversed(await self._query.timeline(identity))]
         return {
             "document": document,
-            "plotted": plot is not None,
+            "plot": plot if plot is not None and (plot.curves or plot.fault or picture is None) else None,
+            "plotted": picture is not None,
             "incident": self._view(found),
-            "timeline": [view_event(event) for event in reversed(await self._query.timeline(identity))],
+            "timeline": timeline,
+            "outputs": {(event["at"], event["actor"]): event["output"] for event in timeline if event["output"]},
             "offers": offers,
             "states": STATES,
         }
@@ -113,7 +120,8 @@ class Pages:
                 not each.alerts.get("pending"),
             ),
         )
-        return {"reports": reports}
+        trails = {report.name: self._query.rule_trail(report.name) for report in reports}
+        return {"reports": reports, "trails": trails}
 
     async def silences(self) -> dict[str, Any]:
         """What is muted now or will be; the ended ones below."""
@@ -154,3 +162,11 @@ class Pages:
         shown = cast("dict[str, Any]", view_incident(merge_live(incident, self._query.live_state)))
         worst = max(shown["opened"], shown["resolved"] or 0.0)
         return shown | {"own": incident.own, "lasted": worst - shown["opened"] if shown["resolved"] else None}
+
+
+def _split_output(event: dict[str, Any]) -> dict[str, Any]:
+    """What a mitigation wrote stands apart from the words about it."""
+    if event["kind"] != mitigation.KIND:
+        return event | {"output": ""}
+    words, _, output = str(event["message"]).partition(mitigation.OUTPUT_MARK)
+    return event | {"message": words, "output": output}

@@ -14,6 +14,17 @@
     }
   };
 
+  // what has the focus keeps it when the part around it is exchanged
+  const nameOf = (each) => each.id || each.getAttribute("href") || each.getAttribute("formaction")
+    || (each.matches("summary") ? each.parentElement.id : "") || each.getAttribute("aria-label");
+
+  const keepTyped = (from, to) => {
+    for (const old of from.querySelectorAll("input[id], textarea[id]")) {
+      const fresh = old.value === old.defaultValue ? null : to.querySelector("#" + CSS.escape(old.id));
+      if (fresh) fresh.value = old.value;
+    }
+  };
+
   const isBusy = (part) => {
     const active = document.activeElement;
     if (!active || !part.contains(active)) return false;
@@ -25,13 +36,13 @@
     for (const part of document.querySelectorAll("[data-live][id]")) {
       const next = fresh.getElementById(part.id);
       if (!next || isBusy(part) || next.isEqualNode(part)) continue;
-      const inside = part.contains(focused) ? focused.getAttribute("href") || focused.getAttribute("formaction") : null;
+      const inside = part.contains(focused) ? nameOf(focused) : null;
       keepOpen(part, next);
+      keepTyped(part, next);
       part.replaceWith(document.adoptNode(next));
       if (inside) {
         const place = document.getElementById(part.id);
-        const found = [...place.querySelectorAll("a, button")]
-          .find((each) => inside === (each.getAttribute("href") || each.getAttribute("formaction")));
+        const found = [...place.querySelectorAll("a, button, summary, [tabindex]")].find((each) => inside === nameOf(each));
         if (found) found.focus({preventScroll: true});
       }
     }

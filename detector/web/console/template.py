@@ -15,8 +15,10 @@ from urllib.parse import quote, urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from detector.domain.mitigation import format_arguments
 from detector.domain.quantity import format_number, format_signal, format_span, format_time, format_timestamp
 from detector.domain.text import clean_text
+from detector.web.console.picture import draw_curve, draw_trail
 
 _BIDI = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _SEVERITY_BARS = {"low": 1, "medium": 2, "high": 3, "critical": 4}
@@ -38,12 +40,13 @@ def make_environment() -> Environment:
         "href": read_href,
         "part": lambda value: quote(str(value), safe=""),
         "number": format_number,
+        "arguments": format_arguments,
         "span": format_span,
         "clock": write_time,
         "signal": format_signal_of,
         "severity": write_severity,
     }
-    environment.globals |= {"draw_meter": draw_meter}
+    environment.globals |= {"draw_meter": draw_meter, "draw_curve": draw_curve, "draw_trail": draw_trail}
     return environment
 
 
