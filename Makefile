@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-picture walkthrough screenshots test lint soak bench lock dev wheel clean
+.PHONY: help demo demo-picture walkthrough screenshots causes postmortem test lint soak bench lock dev wheel clean
 
 BIN     := .venv/bin
 LOCKED  := .venv/.locked
@@ -31,6 +31,10 @@ walkthrough: $(INSTALLED) # docs/incident-walkthrough.md anew, from a run with e
 screenshots: $(INSTALLED) # the console's pages anew, as docs/console/*.png: look at them
 	@.ci/provide servers
 	PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.gallery docs/console
+
+causes: $(INSTALLED) # seven causes and what each check says of them, into docs/diagnosis.md
+	@.ci/provide prometheus servers
+	PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.causes
 
 test: lint $(INSTALLED) ## everything CI runs: lint, then all tests against the built wheel
 	$(STEP) 'servers for the tests'

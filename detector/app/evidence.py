@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, assert_never
 
 from detector.domain.course import HISTORY_STEPS, STEP_SECONDS, Course
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     Planned: TypeAlias = tuple[Rule, Signal, tuple[str, ...]]
 
 SHARP_SECONDS = 300.0
+MINUTE_SECONDS = 60.0
 LONGEST_SECONDS = 900.0
 _OFFSET = re.compile(r"\boffset\b|@\s*(?:\d|start|end)")
 _RANGE = re.compile(r"\[([0-9a-z]+)[\]:]")
@@ -90,7 +92,8 @@ def read_courses(
             case Instant():
                 yield Course(service, signal.name, _lay_out(trace))
             case Ratio():
-                yield _divide(service, signal.name, parts[0].get(labels, Trace()), trace, texts[-1], labels)
+                sharp = fill_window(signal_queries(signal)[-1], min(rule.window_seconds, MINUTE_SECONDS))
+                yield replace(_divide(service, signal.name, parts[0].get(labels, Trace()), trace, texts[-1], labels), sharp=sharp)
             case _:
                 assert_never(signal)
 

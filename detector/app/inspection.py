@@ -11,11 +11,11 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from detector.domain.check import Check, Result, Verdict
-from detector.domain.course import Course
+from detector.domain.course import HISTORY_STEPS, STEP_SECONDS, Course
 from detector.domain.inquiry import Inquiry
 from detector.domain.measurement import Evidence, conclude, fill, judge
 from detector.domain.quantity import format_number, format_percent, format_signal, format_span
-from detector.domain.traffic import judge_traffic, read_history
+from detector.domain.traffic import find_burst, judge_traffic, read_history
 from detector.ports.diagnosis import DeployLog, Surroundings
 from detector.ports.error import OutsideError
 from detector.ports.source import PastSource
@@ -86,11 +86,15 @@ async def check_traffic(case: Case) -> Result:
     if not courses:
         return Result(Check.TRAFFIC, Verdict.UNKNOWN, "no such metric (no rule counts the requests of this service)")
     course = courses[0]
-    days = [
-        await case.source.query_matrix(course.query, at, count, step, deadline_seconds=QUERY_SECONDS)
-        for at, count, step in read_history(case.at)
-    ]
-    return judge_traffic(course, days, case.inquiry.traffic_above)
+    usual = read_history(case.at)
+    minutes = [(case.at - HISTORY_STEPS * STEP_SECONDS, HISTORY_STEPS + 1, STEP_SECONDS), *usual]
+    asking = [(course.query, span) for span in usual] + [(course.sharp, span) for span in minutes]
+    answers = await asyncio.gather(
+        *(case.source.query_matrix(query, *span, deadline_seconds=QUERY_SECONDS) for query, span in asking if query)
+    )
+    days, last = answers[: len(usual)], answers[len(usual) :]
+    burst = find_burst(course.labels, last[0], last[1:]) if last else None
+    return judge_traffic(course, days, case.inquiry.traffic_above, burst)
 
 
 async def check_database(case: Case) -> Result:

@@ -33,8 +33,8 @@ _ONE_EVENT = 0.5
 class Course:
     """One series of one signal of a service, oldest first, one value a step; None where there is none.
 
-    `traffic`: what a ratio was divided by, at the same steps; None for a signal that is no ratio. `query` asks for that, and
-    `labels` finds the series in its answer.
+    `traffic`: what a ratio was divided by, at the same steps; None for a signal that is no ratio. `query` asks for that, `sharp`
+    for the same over a minute at most, and `labels` finds the series in the answer of either.
     """
 
     service: str
@@ -43,6 +43,7 @@ class Course:
     traffic: tuple[float | None, ...] | None = None
     query: str = ""
     labels: Labels = NO_LABELS
+    sharp: str = ""
 
     def measure_noise(self) -> float | None:
         """One unit of change: the robust spread of the history, and no less than a step that could matter; None without history.

@@ -137,6 +137,12 @@ RESOURCES = (
         "file descriptors", _own("max by (instance) (process_open_fds{@} / process_max_fds{@})"), above=0.8, unit=Unit.SHARE
     ),
     Measurement(
+        "memory of the process",  # a limit that is none is -1 or as large as an address space can be
+        _own("max by (instance) (process_virtual_memory_bytes{@} / (process_virtual_memory_max_bytes{@} > 0))"),
+        above=0.9,
+        unit=Unit.SHARE,
+    ),
+    Measurement(
         "CPU of the process",
         _own("max by (instance) (rate(process_cpu_seconds_total{@}[$window]) / on (instance, job) go_sched_gomaxprocs_threads{@})"),
         above=0.9,

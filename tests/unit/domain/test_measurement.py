@@ -3,12 +3,12 @@
 import pytest
 
 from detector.domain.check import Check, Verdict
-from detector.domain.course import HISTORY_STEPS, Course
+from detector.domain.course import HISTORY_STEPS, RECENT_STEPS, Course
 from detector.domain.exporter import DEFAULTS
 from detector.domain.label import make_labels
 from detector.domain.measurement import Evidence, Measurement, Unit, conclude, fill, judge
 from detector.domain.outcome import FailureReason, Matrix, NoData, Outcome, QueryFailed, Samples, Trace
-from detector.domain.traffic import judge_traffic, read_history
+from detector.domain.traffic import find_burst, judge_traffic, read_history
 
 NOW = 1_800_000_000.0
 HOST = make_labels({"instance": "db1", "job": "postgres"})
@@ -108,6 +108,40 @@ def test_traffic_is_held_against_the_greatest_usual(now: float, days: list[float
     result = judge_traffic(make_course(now), [make_day(level) for level in days], 2.0)
     assert result.verdict is verdict
     assert part in result.message
+
+
+@pytest.mark.parametrize(
+    ("before", "last", "other_days", "burst"),
+    [
+        ([10.0], 50.0, [], 5.0),
+        ([10.0], 50.0, [10.0, 12.0], 5.0),
+        ([10.0], 50.0, [60.0], None),  # it comes every day at this hour
+        ([10.0, 60.0], 50.0, [], None),  # it comes now and then
+        ([0.0], 50.0, [], None),
+    ],
+)
+def test_a_burst_is_more_than_any_minute_before(
+    before: list[float], last: float, other_days: list[float], burst: float | None
+) -> None:
+    """The last minute by itself, against the median of the two hours and the greatest minute of them and of other days."""
+    steps = HISTORY_STEPS - RECENT_STEPS
+    values = {step: before[step % len(before)] for step in range(steps)} | {HISTORY_STEPS: last}
+    minutes = Matrix({HOST: Trace(values), OTHER: Trace({HISTORY_STEPS: 1e9})})
+    assert find_burst(HOST, minutes, [make_day(level) for level in other_days]) == burst
+
+
+def test_no_burst_without_a_history_of_minutes() -> None:
+    """A failed query, an absent series and a short history say nothing."""
+    short = Matrix({HOST: Trace({0: 1.0, HISTORY_STEPS: 50.0})})
+    assert find_burst(HOST, QueryFailed(FailureReason.TIMEOUT, "8 s"), []) is None
+    assert find_burst(HOST, Matrix({}), []) is None
+    assert find_burst(HOST, short, []) is None
+
+
+def test_a_burst_alone_makes_traffic_bad() -> None:
+    """What the rule's window does not show yet, the last minute does; a small one changes nothing."""
+    assert judge_traffic(make_course(100.0), [], 2.0, 5.0).verdict is Verdict.BAD
+    assert judge_traffic(make_course(100.0), [], 2.0, 1.9).verdict is Verdict.OK
 
 
 def test_history_is_the_hour_around_the_same_time() -> None:
