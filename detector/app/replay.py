@@ -27,14 +27,17 @@ from detector.domain.ledger import Paging
 from detector.domain.outcome import Outcome, QueryFailed
 from detector.domain.reading import Values, plan_queries, read_signals, settle_lag
 from detector.domain.rule import RuleSet
+from detector.ports.calendar import Calendar
 from detector.ports.source import SampleSource
 from detector.ports.template import Renderer
 
 if TYPE_CHECKING:
+    from detector.domain.mute import Mute
     from detector.domain.reading import Readings
     from detector.domain.rule import Rule
 
 DEADLINE_SECONDS = 120.0
+_CALENDAR_SECONDS = 86400.0  # how far a calendar looks ahead
 _PAGING = frozenset({NoticeKind.TRIGGER, NoticeKind.RISE, NoticeKind.RELAPSE})
 
 
@@ -62,7 +65,8 @@ class Replay:
     """One set of rules on its way through a past. Every rule is evaluated at every step, whatever its own `every` says.
 
     `pages`: PagerDuty keys that a trigger was queued for, each a page. `flaps`: breaches that came back while their alert was
-    recovering, and relapses of incidents. `listen` and `heed` hear of every transition and notice.
+    recovering, and relapses of incidents. `listen` and `heed` hear of every transition and notice. With a `calendar` the
+    maintenance windows of the rules mute; `muted`: by what, first, for each incident that ever was.
     """
 
     rules: RuleSet
@@ -71,11 +75,14 @@ class Replay:
     step_seconds: float
     listen: Callable[[Transition], None] = lambda _: None
     heed: Callable[[Notice], None] = lambda _: None
+    calendar: Calendar | None = None
     states: dict[str, dict[Labels, AlertState]] = field(default_factory=dict)
     incidents: dict[str, Incident] = field(default_factory=dict)
     pages: set[str] = field(default_factory=set)
     book: Book = field(default_factory=Book)
+    muted: dict[str, str] = field(default_factory=dict)
     _flaps: int = 0
+    _window_change: float = inf
     _histories: dict[str, _History] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,8 +99,9 @@ class Replay:
 
     @property
     def due(self) -> float:
-        """When the next timer of an incident wants `decide`; infinite for none."""
-        return min((incident.due for incident in self.book.incidents.values() if incident.due is not None), default=inf)
+        """When the next timer of an incident wants `decide`, or a window begins or ends over one; infinite for none."""
+        due = min((incident.due for incident in self.book.incidents.values() if incident.due is not None), default=inf)
+        return min(due, self._window_change)
 
     async def evaluate(
         self,
@@ -141,14 +149,27 @@ class Replay:
             self.listen(transition)
             if transition.change is Change.ENDED:
                 self._flaps += transition.state.flaps
-        decision = correlate(self.book, told, self.rules.catalogue, self.paging, at)
+        decision = correlate(self.book, told, self.rules.catalogue, self.paging, at, self._find_windows(at))
         self.book = fold_book(self.book, decision)
+        if not any(incident.status.active for incident in self.book.incidents.values()):
+            self._window_change = inf
         for incident in decision.incidents:
             self.incidents[incident.id] = incident
+            if incident.muted:
+                self.muted.setdefault(incident.id, incident.muted)
         for notice in decision.notices:
             self.heed(notice)
             if notice.channel == PAGERDUTY and notice.kind in _PAGING:
                 self.pages.add(notice.key)
+
+    def _find_windows(self, at: float) -> tuple[Mute, ...]:
+        """The windows that hold; notes when to ask again, which matters to incidents that are open then."""
+        if self.calendar is None or not self.rules.maintenance:
+            return ()
+        found = self.calendar.find_mutes(self.rules.maintenance, at)
+        changes = (moment for mute in found for moment in (mute.starts, mute.ends) if moment > at)
+        self._window_change = min(changes, default=at + _CALENDAR_SECONDS)
+        return found
 
     def _take(self, rule: Rule, advanced: Advanced) -> list[Transition]:
         states = self.states[rule.name]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from detector.domain.ledger import Paging
     from detector.domain.rule import Rule, RuleSet
     from detector.domain.trial import Trial
+    from detector.ports.calendar import Calendar
     from detector.ports.source import PastSource
     from detector.ports.template import Renderer
 
@@ -53,11 +54,11 @@ class Failure:
 
 
 async def run_trial(
-    trial: Trial, rules: RuleSet, source: PastSource, start: float, paging: Paging, renderer: Renderer
+    trial: Trial, rules: RuleSet, source: PastSource, start: float, paging: Paging, renderer: Renderer, calendar: Calendar
 ) -> tuple[Failure, ...]:
     """Run it; nothing comes back when everything was as expected. Raises PastError when a query fails."""
     notices: list[Item] = []
-    replay = Replay(rules, paging, renderer, trial.interval_seconds)
+    replay = Replay(rules, paging, renderer, trial.interval_seconds, calendar=calendar)
     replay.heed = lambda notice: notices.append(_view_notice(notice, start))
     past = Backtest(source, [replay], start, trial.interval_seconds)
     failures: list[Failure] = []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
     from detector.adapters.rulefile import Examination
     from detector.ports.rulefile import Finding
-
-DEFAULT_RULES = "rules"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -37,13 +34,15 @@ class Format(StrEnum):
 def check(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Files or directories; default $DETECTOR_RULES, else ./rules."),
+        typer.Argument(metavar="[PATH]...", help="Files or directories; default: `rules` of the settings, else ./rules."),
     ] = None,
     style: Annotated[Format, typer.Option("--format", help="How findings are written.")] = Format.TEXT,
     prometheus: Annotated[str, typer.Option("--prometheus", metavar="URL", help="Also try every query there.")] = "",
 ) -> None:
     """Validate rule files."""
-    raise typer.Exit(check_rules(paths or [Path(os.environ.get("DETECTOR_RULES") or DEFAULT_RULES)], style, prometheus))
+    from detector.cli.setting import choose_rules
+
+    raise typer.Exit(check_rules(choose_rules(paths), style, prometheus))
 
 
 def check_rules(paths: Sequence[Path], style: Format = Format.TEXT, prometheus: str = "") -> int:
@@ -53,9 +52,9 @@ def check_rules(paths: Sequence[Path], style: Format = Format.TEXT, prometheus: 
     examination = RuleDirectory(*paths).examine()
     findings, warnings = list(examination.findings), list(examination.notes)
     if prometheus:
-        from detector.cli.tryout import try_queries
+        from detector.cli.tryout import try_rules
 
-        tried = try_queries(examination.queries, prometheus)
+        tried = try_rules(examination.queries, examination.rules, prometheus)
         findings = sorted([*findings, *tried.findings])
         warnings += tried.warnings
     _print_findings(findings, style)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from detector.domain.explanation import Explanation
     from detector.domain.rule import RuleSet
 
-DEFAULT_RULES = "rules"
-
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -30,16 +27,16 @@ def explain(
     rule: Annotated[str, typer.Argument(metavar="RULE", help="Its name.")],
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Files or directories; default $DETECTOR_RULES, else ./rules."),
+        typer.Argument(metavar="[PATH]...", help="Files or directories; default: `rules` of the settings, else ./rules."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Explain a rule."""
-    from detector.cli.setting import read_settings
+    from detector.cli.setting import choose_rules, read_settings
     from detector.domain.explanation import explain_rule
     from detector.domain.severity import Severity
 
-    rules = _load(paths or [Path(os.environ.get("DETECTOR_RULES") or DEFAULT_RULES)])
+    rules = _load(choose_rules(paths))
     found = rules.find(rule)
     if found is None:
         near = get_close_matches(rule, [each.name for each in rules.rules], n=1)

@@ -128,14 +128,14 @@ async def _run(rules: RuleSet, period: Any, url: str) -> Verdict:  # noqa: ANN40
     from detector.adapters.prometheus import PrometheusSource
     from detector.adapters.template import TemplateRenderer
     from detector.app.backtest import Backtest
-    from detector.app.replay import Replay
-    from detector.cli.backtest.course import make_exchange, make_paging, make_verdict
-    from detector.cli.setting import read_settings
+    from detector.cli.backtest.course import make_paging, make_replay, make_verdict
+    from detector.cli.setting import find_access, read_settings
+    from detector.transport.exchange import Exchange
 
     settings = read_settings()
     address = url or settings.prometheus_url
-    course = Replay(rules, make_paging(settings), TemplateRenderer(), period.step_seconds)
-    async with make_exchange(settings, address) as exchange:
+    course = make_replay(rules, make_paging(settings), period, TemplateRenderer())
+    async with Exchange(find_access(settings, address)) as exchange:
         source = PrometheusSource(exchange, address)
         await Backtest(source, [course], period.begin, period.step_seconds).run(period.count)
     return make_verdict(course, period)

@@ -9,7 +9,11 @@ import typer
 from detector.cli.exit import USAGE, fail
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
     from detector.adapters.settings import Settings
+    from detector.transport.exchange import ExchangeOption
 
 
 def read_settings() -> Settings:
@@ -22,3 +26,37 @@ def read_settings() -> Settings:
         for line in wrong.lines:
             fail(line)
         raise typer.Exit(USAGE) from None
+
+
+def choose_rules(paths: Sequence[Path] | None) -> list[Path]:
+    """The paths of the command line, else where the settings say the rules lie; typer.Exit(2) where they cannot be read."""
+    if paths:
+        return list(paths)
+    from detector.adapters.settings import WrongSettingsError
+    from detector.adapters.settings.place import find_rules_path
+
+    try:
+        return [find_rules_path()]
+    except WrongSettingsError as wrong:
+        for line in wrong.lines:
+            fail(line)
+        raise typer.Exit(USAGE) from None
+
+
+def read_settings_if_right() -> Settings | None:
+    """The settings, None where they are wrong: for a command that was given all it needs."""
+    from detector.adapters.settings import WrongSettingsError, load_settings
+
+    try:
+        return load_settings()
+    except WrongSettingsError:
+        return None
+
+
+def find_access(settings: Settings | None, url: str) -> ExchangeOption | None:
+    """The settings' credentials for Prometheus where they are for this very address; no other server gets to see them."""
+    if settings is None or url.rstrip("/") != settings.prometheus_url.rstrip("/"):
+        return None
+    from detector.adapters.settings.policy import make_exchange_option
+
+    return make_exchange_option(settings)

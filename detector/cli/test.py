@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
 
 from detector.cli.exit import USAGE, fail
-
-DEFAULT_RULES = "rules"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -22,17 +19,20 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def run_tests(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="*.test.yaml files, or directories; default $DETECTOR_RULES, else ./rules."),
+        typer.Argument(
+            metavar="[PATH]...", help="*.test.yaml files, or directories; default: `rules` of the settings, else ./rules."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,  # noqa: FBT002 - a flag
 ) -> None:
     """Run rule tests."""
     from detector.adapters.binary import BinaryMissingError
     from detector.adapters.program.child import ProgramError
+    from detector.cli.setting import choose_rules
     from detector.cli.trial import perform
 
     try:
-        code = perform(paths or [Path(os.environ.get("DETECTOR_RULES") or DEFAULT_RULES)], as_json=as_json)
+        code = perform(choose_rules(paths), as_json=as_json)
     except BinaryMissingError as error:
         code = fail(str(error), USAGE)
     except ProgramError as error:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from detector.adapters.binary import find_binary
+from detector.adapters.calendar import RuleCalendar
 from detector.adapters.program.prometheus import Course, LocalPrometheus
 from detector.adapters.prometheus import PrometheusSource
 from detector.adapters.rulefile import RuleDirectory
@@ -115,7 +116,7 @@ async def _run(
             _show_progress(f"{number} of {len(trials)}  {trial.name}")
             rules = add_services(sets[trial.rules, trial.interval_seconds], trial.services)
             try:
-                results.append(_Result(trial, await run_trial(trial, rules, source, start, Paging(), renderer)))
+                results.append(_Result(trial, await run_trial(trial, rules, source, start, Paging(), renderer, RuleCalendar())))
             except PastError as error:
                 results.append(_Result(trial, (), f"query failed: {error}; query: {error.query}"))
     _show_progress("")

@@ -1,4 +1,4 @@
-"""Tries the queries of rule files on a real Prometheus, for `detector check --prometheus`."""
+"""Tries the queries of rule files on a real Prometheus, and how the rules fared there, for `detector check --prometheus`."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from detector.adapters.prometheus import PrometheusSource
+from detector.app.audit import audit_rules
+from detector.cli.setting import find_access, read_settings_if_right
+from detector.domain.label import format_labels
 from detector.domain.outcome import FailureReason, NoData, QueryFailed, Samples
 from detector.ports.rulefile import Finding
 from detector.transport.exchange import Exchange
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from detector.adapters.rulefile import Query
+    from detector.app.audit import Fare
     from detector.domain.outcome import Outcome
+    from detector.domain.rule import Rule, RuleSet
 
 DEADLINE_SECONDS = 30.0
 _ABOUT_THE_QUERY = frozenset(
@@ -26,15 +31,15 @@ _ABOUT_THE_QUERY = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Tryout:
-    """Queries that failed, and those that matched no series now."""
+    """Queries that failed; those that matched no series now, and rules that would hardly end or never begin."""
 
     findings: tuple[Finding, ...]
     warnings: tuple[str, ...]
 
 
-def try_queries(queries: Sequence[Query], url: str) -> Tryout:
+def try_rules(queries: Sequence[Query], rules: RuleSet, url: str) -> Tryout:
     """Ask every distinct query once. A server that cannot be asked is one finding, not one for each query."""
-    outcomes = asyncio.run(_ask(sorted({query.text for query in queries}), url))
+    outcomes, fares = asyncio.run(_ask(sorted({query.text for query in queries}), rules, url))
     findings: list[Finding] = []
     warnings: list[str] = []
     faulty_server = False
@@ -54,30 +59,34 @@ def try_queries(queries: Sequence[Query], url: str) -> Tryout:
                 pass
             case unreachable:
                 assert_never(unreachable)
-    return Tryout(tuple(findings), tuple(warnings))
+    return Tryout(tuple(findings), (*warnings, *(line for fare in fares for line in _tell(fare))))
 
 
-async def _ask(texts: Sequence[str], url: str) -> Mapping[str, Outcome]:
-    exchange = _make_exchange(url)
+def _place(rule: Rule) -> tuple[str, int]:
+    return rule.source.file, rule.source.line
+
+
+def _tell(fare: Fare) -> Iterator[str]:
+    place = f"{fare.rule.source.file}:{fare.rule.source.line}: rule {fare.rule.name}"
+    if not fare.seen:
+        yield f"{place} matched no series in the last day; it can open nothing until its metrics are there"
+    elif stuck := fare.stuck:
+        worst = stuck[0]
+        more = f", and of {len(stuck) - 1} more of {len(fare.seen)} alerts under half" if len(stuck) > 1 else ""
+        yield (
+            f"{place}: `recover` held at {fare.held[worst]} of {fare.seen[worst]} moments of the last day "
+            f"for {format_labels(worst)}{more}; an incident would not resolve as things usually are, so ask less of `recover`"
+        )
+
+
+async def _ask(texts: Sequence[str], rules: RuleSet, url: str) -> tuple[Mapping[str, Outcome], Sequence[Fare]]:
+    exchange = Exchange(find_access(read_settings_if_right(), url))
     try:
         source = PrometheusSource(exchange, url)
         now = time.time()
         outcomes = await asyncio.gather(*(source.query(text, now, deadline_seconds=DEADLINE_SECONDS) for text in texts))
+        answered = any(isinstance(outcome, Samples) for outcome in outcomes)
+        fares = await audit_rules(sorted(rules.rules, key=_place), rules.catalogue, source, now) if answered else []
     finally:
         await exchange.close()
-    return dict(zip(texts, outcomes, strict=True))
-
-
-def _make_exchange(url: str) -> Exchange:
-    """With the settings' credentials where they are for this very address; no other server gets to see them."""
-    from detector.adapters.settings import WrongSettingsError, load_settings
-
-    try:
-        settings = load_settings()
-    except WrongSettingsError:
-        return Exchange()
-    if url.rstrip("/") != settings.prometheus_url.rstrip("/"):
-        return Exchange()
-    from detector.adapters.settings.policy import make_exchange_option
-
-    return Exchange(make_exchange_option(settings))
+    return dict(zip(texts, outcomes, strict=True)), fares

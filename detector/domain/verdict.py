@@ -16,7 +16,10 @@ WEEK_SECONDS = 604_800.0
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One incident that would have been opened; `resolved` None: still open at the end. `severity` is its peak."""
+    """One incident that would have been opened; `resolved` None: still open at the end. `severity` is its peak.
+
+    `muted`: the maintenance window under which its page was withheld, for some of its time or for all.
+    """
 
     rule: str
     service: str
@@ -27,6 +30,7 @@ class Finding:
     peak: float | None
     at_recovery: float | None
     affected: tuple[str, ...]
+    muted: str = ""
 
     def overlaps(self, other: Finding) -> bool:
         """Whether both were open at some moment."""
@@ -79,9 +83,9 @@ class Difference:
         return not (self.gained or self.lost or self.moved or self.shifted)
 
 
-def list_findings(incidents: Iterable[Incident]) -> tuple[Finding, ...]:
-    """Incidents as findings, oldest first."""
-    found = [_make_finding(incident) for incident in incidents]
+def list_findings(incidents: Iterable[Incident], muted: Mapping[str, str] | None = None) -> tuple[Finding, ...]:
+    """Incidents as findings, oldest first; `muted`: by what, for the incidents (by id) that were."""
+    found = [_make_finding(incident, (muted or {}).get(incident.id, "")) for incident in incidents]
     return tuple(sorted(found, key=lambda finding: (finding.opened, finding.rule, finding.labels)))
 
 
@@ -120,7 +124,7 @@ def _times(finding: Finding) -> tuple[float, float | None]:
     return finding.opened, finding.resolved
 
 
-def _make_finding(incident: Incident) -> Finding:
+def _make_finding(incident: Incident, muted: str) -> Finding:
     reading = read_incident(incident)
     return Finding(
         rule=incident.rules[0],
@@ -132,4 +136,5 @@ def _make_finding(incident: Incident) -> Finding:
         peak=reading.peak_value,
         at_recovery=reading.value_at_recovery,
         affected=incident.services,
+        muted=muted,
     )

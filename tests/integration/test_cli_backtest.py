@@ -5,9 +5,11 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -104,6 +106,24 @@ def test_finds_known_incidents(url: str, tmp_path: Path) -> None:
     assert checkout["severity"] == "high"
     weeks = (found["to"] - found["from"]) / 604_800
     assert found["pages_per_week"] == pytest.approx(2 / weeks, rel=0.01)
+
+
+def test_maintenance_windows_withhold_pages(url: str, tmp_path: Path) -> None:
+    """As in the daemon: what begins and ends in its window is shown and pages nobody; what outlasts it pages then."""
+    begin = datetime.fromtimestamp(BREACH - 600, ZoneInfo("Europe/Rome"))
+    daily = f"'FREQ=DAILY;BYHOUR={begin:%H};BYMINUTE={begin:%M};BYSECOND=0'"
+    windows = "maintenance:\n"
+    for service, lasts in (("cart", "2h"), ("checkout", "25m")):
+        windows += f"  - {{match: {{service: {service}}}, rrule: {daily}, lasts: {lasts}, tz: Europe/Rome}}\n"
+    found = _judge(_write(tmp_path, more=windows), *_span(url))
+    muted = {incident["service"]: incident.get("muted", "") for incident in found["incidents"]}
+    assert set(muted) == {"cart", "checkout"}
+    assert all("window" in text for text in muted.values())
+    weeks = (found["to"] - found["from"]) / 604_800
+    assert found["pages_per_week"] == pytest.approx(1 / weeks, rel=0.01)
+    table = _run(tmp_path, *_span(url)).stdout
+    assert "by rule files: maintenance window" in table.splitlines()[0]
+    assert "2 incidents, 2 under a maintenance window, " in table
 
 
 def test_table_in_a_pipe(url: str, tmp_path: Path) -> None:

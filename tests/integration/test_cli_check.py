@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from detector.cli import main
+from tests.kit.history import History, switch
 from tests.kit.port import free_port
 from tests.kit.prometheus import Prometheus
 
@@ -47,6 +49,39 @@ def test_the_default_path_is_the_settings(
     (tmp_path / "good.yaml").write_text(GOOD)
     monkeypatch.setenv("DETECTOR_RULES", "good.yaml")
     assert run(capsys)[0] == 0
+
+
+@pytest.mark.parametrize("words", [["check"], ["explain", "good"], ["test"], ["backtest", "--prometheus", "http://127.0.0.1:9"]])
+def test_the_rules_of_the_settings_file_are_the_default(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`rules:` of detector.yaml is looked at by every command on rules, and DETECTOR_RULES before it."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "a.yaml").write_text(GOOD)
+    (folder / "a.test.yaml").write_text("nonsense")
+    (tmp_path / "detector.yaml").write_text("rules: elsewhere\n")
+
+    def find_missing() -> str:
+        main(words)
+        captured = capsys.readouterr()
+        return next((name for name in ("nowhere", "rules:") if name in captured.out + captured.err), "")
+
+    assert find_missing() == ""
+    monkeypatch.setenv("DETECTOR_RULES", "nowhere")
+    assert find_missing() == "nowhere"
+
+
+def test_a_settings_file_that_cannot_be_read_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2: which rules were meant is not known. With a path it does not matter."""
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "detector.yaml").write_text("rules: [")
+    assert run(capsys) == (2, "", "detector: detector.yaml is not valid YAML\n")
+    monkeypatch.setenv("DETECTOR_CONFIG", "missing.yaml")
+    assert run(capsys) == (2, "", "detector: missing.yaml cannot be read: No such file or directory\n")
+    assert run(capsys, "good.yaml")[0] == 0
 
 
 def test_findings_are_lines_with_their_places(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,6 +152,32 @@ def test_queries_are_tried_on_a_real_prometheus(tmp_path: Path, capsys: pytest.C
     assert 'unknown function with name "brand_new_function"' in out
     assert out.count("\n") == 1
     assert "note: a.yaml:5:14: the query matches no series there now\n" in err
+
+
+def test_what_would_not_end_or_begin_is_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`recover` that held under half of the last day, and a rule without any series, with file and line; others are not named."""
+    rule = "  - name: {0}\n    by: [service]\n    signals: {{x: '{1}'}}\n    open: x > 10.0\n    recover: x < {2}\n"
+    texts = [
+        rule.format("ends", "sum by (service) (load)", 6.0),
+        rule.format("stays", "sum by (service) (load)", 4.0),
+        rule.format("usual", "sum by (service) (load)", "4.0 || x <= 1.2 * x_baseline"),
+        rule.format("idle", "sum by (service) (no_such)", 4.0),
+    ]
+    (tmp_path / "a.yaml").write_text("rules:\n" + "".join(texts))
+    now = time.time()
+    history = History(now - 90_000, now)
+    history.add_gauge("load", {"service": "cart"}, switch(5.0, (now - 17_000, 1.0)))
+    history.add_gauge("load", {"service": "search"}, switch(5.0, (now - 35_000, 1.0)))
+    prometheus = Prometheus(tmp_path / "prometheus")
+    prometheus.load_openmetrics(history.render())
+    with prometheus:
+        code, out, err = run(capsys, "a.yaml", "--prometheus", prometheus.url)
+    warnings = [line for line in err.splitlines() if ": rule " in line]
+    assert (code, out) == (0, "")
+    assert len(warnings) == 2, err
+    assert warnings[0].startswith("note: a.yaml:7: rule stays: `recover` held at ")
+    assert ' of 48 moments of the last day for {service="cart"}, and of 1 more of 2 alerts under half; ' in warnings[0]
+    assert warnings[1].startswith("note: a.yaml:17: rule idle matched no series in the last day")
 
 
 def test_a_server_that_is_not_there_is_one_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,9 +1,14 @@
 """`detector init`: what it finds in a real Prometheus, what it writes, and that it never writes over anything unasked."""
 
+import json
 import socket
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -13,6 +18,7 @@ from detector.adapters.rulefile import RuleDirectory
 from detector.adapters.rulefile.trial import find_trials, read_trials
 from detector.cli import main
 from detector.ports.error import TemporaryError
+from tests.kit.certificate import Certificate, make_certificate
 from tests.kit.port import free_port
 from tests.kit.prometheus import Prometheus
 
@@ -128,3 +134,89 @@ def test_every_file_of_the_library_is_found_by_its_metrics() -> None:
     for known in KNOWN:
         text = (SHIPPED / known.file).read_text()
         assert not [metric for metric in known.metrics if metric not in text]
+
+
+class _Guarded(BaseHTTPRequestHandler):
+    """Shows the names of metrics to who has the credentials."""
+
+    wanted: ClassVar[dict[str, str]] = {}
+
+    def do_GET(self) -> None:
+        """Answer 401 without them."""
+        allowed = all(self.headers.get(name) == value for name, value in self.wanted.items())
+        names = ["http_requests_total"] if "__name__" in self.path else ["cart"]
+        body = json.dumps({"status": "success", "data": names}).encode() if allowed else b"no"
+        self.send_response(200 if allowed else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+class _Quiet(ThreadingHTTPServer):
+    """Says nothing of callers that hang up."""
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A handshake that the other side broke off."""
+
+
+@contextmanager
+def guard(wanted: dict[str, str], certificate: Certificate | None = None) -> Iterator[str]:
+    """A server that wants these headers; its address."""
+    handler = type("Handler", (_Guarded,), {"wanted": wanted})
+    server = _Quiet(("127.0.0.1", 0), handler)
+    if certificate is not None:
+        server.socket = certificate.make_server_context().wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        ({"USERNAME": "bob", "PASSWORD": "pw"}, {"Authorization": "Basic Ym9iOnB3"}),
+        ({"BEARER_TOKEN": "token"}, {"Authorization": "Bearer token"}),
+        ({"HEADERS": '{"X-Scope-OrgID": "shop"}'}, {"X-Scope-OrgID": "shop"}),
+    ],
+)
+def test_the_credentials_of_the_settings_are_used_for_that_address_only(
+    settings: dict[str, str],
+    wanted: dict[str, str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Basic, bearer and plain headers are sent to the configured Prometheus, with --prometheus or without; no other gets them."""
+    for name, value in settings.items():
+        monkeypatch.setenv(f"DETECTOR_PROMETHEUS__{name}", value)
+    with guard(wanted) as url:
+        monkeypatch.setenv("DETECTOR_PROMETHEUS_URL", url)
+        assert run(capsys, tmp_path / "one")[0] == 0
+        assert run(capsys, tmp_path / "two", "--prometheus", url)[0] == 0
+        monkeypatch.setenv("DETECTOR_PROMETHEUS_URL", "http://127.0.0.1:9")
+        code, _, err = run(capsys, tmp_path / "three", "--prometheus", url)
+    assert code == 1
+    assert "it answers 401; DETECTOR_PROMETHEUS__USERNAME" in err
+
+
+def test_the_authority_of_the_settings_is_trusted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate of a private authority is taken with its CA file, and refused in one line without."""
+    certificate = make_certificate(tmp_path / "keys")
+    with guard({}, certificate) as url:
+        monkeypatch.setenv("DETECTOR_PROMETHEUS_URL", url)
+        code, _, err = run(capsys, tmp_path / "one")
+        assert (code, "its certificate is not trusted" in err) == (1, True)
+        monkeypatch.setenv("DETECTOR_PROMETHEUS__CA_FILE", str(certificate.ca_file))
+        assert run(capsys, tmp_path / "two")[0] == 0

@@ -130,6 +130,9 @@ EXPECTED: dict[str, list[str]] = {
     "rule-name-reserved.yaml": [
         "2:5: `blind` is a name of the daemon's own alerts; choose another",
     ],
+    "rule-name-received.yaml": [
+        "2:5: `received/disk-full`: `received/` begins the names of alerts that others send here; choose another",
+    ],
     "rules-not-a-list.yaml": [
         "2:3: `rules` is a mapping; a list is needed, e.g. `[a, b]` or lines that begin with `- `",
     ],

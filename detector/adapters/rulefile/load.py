@@ -17,6 +17,7 @@ from detector.domain.ailment import OWN_RULES
 from detector.domain.catalogue import Catalogue, Service
 from detector.domain.label import digest_parts
 from detector.domain.maintenance import MaintenanceWindow
+from detector.domain.reception import RECEIVED
 from detector.domain.rule import Location, Rule, RuleSet
 from detector.domain.storm import STORM_RULE
 from detector.ports.rulefile import Finding
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from detector.adapters.rulefile.node import Node
 
 RESERVED_NAMES = OWN_RULES | {STORM_RULE}
+_RECEIVED = f"{RECEIVED}/"
 
 
 @dataclass(slots=True)
@@ -95,6 +97,10 @@ class Compilation:
         if rule.name in RESERVED_NAMES:
             reader.fault(_place_of(fields, "name"), f"{quote(rule.name)} is a name of the daemon's own alerts; choose another")
             return
+        if rule.name.startswith(_RECEIVED):
+            message = f"{quote(rule.name)}: `{_RECEIVED}` begins the names of alerts that others send here; choose another"
+            reader.fault(_place_of(fields, "name"), message)
+            return
         if (first := self.rules.get(rule.name)) is not None:
             message = f"duplicate rule name {quote(rule.name)}, also at {_show(first.source)}; rename one of them"
             reader.fault(_place_of(fields, "name"), message)
@@ -113,8 +119,9 @@ class Compilation:
     def _name_group_rules(self) -> dict[str, Rule]:
         """Prometheus lets names repeat, so a repeated one gets its severity, then a digest of its query and labels appended."""
         taken = set(self.rules) | RESERVED_NAMES
-        names = [found.rule.name for found in self.group_rules]
-        detailed = [f"{found.rule.name}/{found.rule.policy.labels.get('severity', 'none')}" for found in self.group_rules]
+        names = [_clear(found.rule.name) for found in self.group_rules]
+        severities = [found.rule.policy.labels.get("severity", "none") for found in self.group_rules]
+        detailed = [f"{name}/{severity}" for name, severity in zip(names, severities, strict=True)]
         plain, severe = Counter(names), Counter(detailed)
         rules: dict[str, Rule] = {}
         for found, name, longer in zip(self.group_rules, names, detailed, strict=True):
@@ -141,3 +148,8 @@ def _place_of(fields: Fields, key: str) -> Place:
 
 def _show(location: Location) -> str:
     return f"{location.file}:{location.line}:{location.column}"
+
+
+def _clear(name: str) -> str:
+    """The name of a Prometheus alert, out of the way of those that others send here."""
+    return f"rule/{name}" if name.startswith(_RECEIVED) else name

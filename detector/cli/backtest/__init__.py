@@ -5,15 +5,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
 
 from detector.cli.exit import USAGE, fail
-
-DEFAULT_RULES = "rules"
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -26,7 +23,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def backtest(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Files or directories; default $DETECTOR_RULES, else ./rules."),
+        typer.Argument(metavar="[PATH]...", help="Files or directories; default: `rules` of the settings, else ./rules."),
     ] = None,
     begin: Annotated[str, typer.Option("--from", metavar="TIME", help="Unix seconds, ISO 8601, or an age such as 2d.")] = "",
     end: Annotated[str, typer.Option("--to", metavar="TIME", help="As --from; default now.")] = "",
@@ -48,6 +45,7 @@ def backtest(
     """Replay rules over a past."""
     from detector.cli.backtest.course import Order, perform
     from detector.cli.backtest.period import PeriodError, read_period
+    from detector.cli.setting import choose_rules
 
     try:
         period = read_period(begin=begin, end=end, last=last, step=step)
@@ -58,7 +56,7 @@ def backtest(
     if as_json and markdown:
         raise typer.Exit(fail("--json or --markdown, not both", USAGE))
     order = Order(
-        paths=tuple(paths or [Path(os.environ.get("DETECTOR_RULES") or DEFAULT_RULES)]),
+        paths=tuple(choose_rules(paths)),
         period=period,
         prometheus=prometheus,
         compare=compare,

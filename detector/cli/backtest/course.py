@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from detector.adapters.calendar import RuleCalendar
 from detector.adapters.prometheus import PrometheusSource
 from detector.adapters.rulefile import RuleDirectory
 from detector.adapters.template import TemplateRenderer
@@ -20,7 +21,7 @@ from detector.cli.backtest.plot import Canvas
 from detector.cli.backtest.reference import OtherRulesError, find_rules
 from detector.cli.backtest.report import print_report
 from detector.cli.exit import DONE, FAILURE, OVER_LIMIT, USAGE, fail
-from detector.cli.setting import read_settings
+from detector.cli.setting import find_access, read_settings, read_settings_if_right
 from detector.cli.table import clean, show_time
 from detector.domain.ledger import Paging
 from detector.domain.severity import Severity
@@ -55,7 +56,7 @@ class Order:
 
 def perform(order: Order) -> int:
     """Run and print; the exit code."""
-    settings = _read_settings(needed=not order.prometheus)
+    settings = read_settings_if_right() if order.prometheus else read_settings()
     url = order.prometheus or (settings.prometheus_url if settings is not None else "http://127.0.0.1:9090")
     try:
         with tempfile.TemporaryDirectory(prefix="detector-backtest-") as folder:
@@ -79,9 +80,9 @@ def _load(paths: Sequence[Path], period: Period) -> RuleSet:
 
 async def _run(order: Order, sets: Sequence[RuleSet], settings: Settings | None, url: str) -> int:
     period, paging = order.period, make_paging(settings)
-    replays = [Replay(rules, paging, TemplateRenderer(lambda _template, _why: None), period.step_seconds) for rules in sets]
+    replays = [make_replay(rules, paging, period, TemplateRenderer(lambda _template, _why: None)) for rules in sets]
     canvas = Canvas(replays[-1].rules, period.begin, period.end) if order.plot is not None else None
-    async with make_exchange(settings, url) as exchange:
+    async with Exchange(find_access(settings, url)) as exchange:
         source = PrometheusSource(exchange, url, permits=_PERMITS, max_bytes=MAX_BODY_BYTES)
         with _Progress(period.count) as progress:
             past = Backtest(source, replays, period.begin, period.step_seconds, tell=progress.advance)
@@ -103,12 +104,19 @@ async def _run(order: Order, sets: Sequence[RuleSet], settings: Settings | None,
     return DONE
 
 
+def make_replay(rules: RuleSet, paging: Paging, period: Period, renderer: TemplateRenderer) -> Replay:
+    """A replay under the maintenance windows of its rules."""
+    return Replay(rules, paging, renderer, period.step_seconds, calendar=RuleCalendar())
+
+
 def make_verdict(replay: Replay, period: Period) -> Verdict:
     """What the replay found; incidents that are still open with the values of the last slot."""
     live = [
         merge_live(incident, lambda rule, labels: replay.states.get(rule, {}).get(labels)) for incident in replay.incidents.values()
     ]
-    return Verdict(period.begin, period.end, period.step_seconds, list_findings(live), len(replay.pages), replay.flaps)
+    return Verdict(
+        period.begin, period.end, period.step_seconds, list_findings(live, replay.muted), len(replay.pages), replay.flaps
+    )
 
 
 def make_paging(settings: Settings | None) -> Paging:
@@ -117,27 +125,6 @@ def make_paging(settings: Settings | None) -> Paging:
         return Paging()
     given = settings.pagerduty
     return Paging(page_from=Severity(given.page_from), on_rise_new_key=given.on_rise == "new_key")
-
-
-def make_exchange(settings: Settings | None, url: str) -> Exchange:
-    """With the settings' credentials where they are for this very address; no other server gets to see them."""
-    if settings is None or url.rstrip("/") != settings.prometheus_url.rstrip("/"):
-        return Exchange()
-    from detector.adapters.settings.policy import make_exchange_option
-
-    return Exchange(make_exchange_option(settings))
-
-
-def _read_settings(*, needed: bool) -> Settings | None:
-    """The settings; where `--prometheus` is given, None when they are wrong: nothing else of them is needed."""
-    from detector.adapters.settings import WrongSettingsError, load_settings
-
-    if needed:
-        return read_settings()
-    try:
-        return load_settings()
-    except WrongSettingsError:
-        return None
 
 
 def _list_warnings(past: Backtest, rules: RuleSet, period: Period, url: str) -> list[str]:

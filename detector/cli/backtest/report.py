@@ -30,7 +30,7 @@ def print_report(style: str, verdict: Verdict, before: Verdict | None, name: str
         case _ if before is not None and difference is not None:
             _print_difference(verdict, before, difference, name)
         case _:
-            print_table(_COLUMNS, [_row(finding) for finding in verdict.findings])
+            print_table(*_lay_out(verdict))
             print(_summarise(verdict))
 
 
@@ -51,7 +51,7 @@ def write_markdown(verdict: Verdict, before: Verdict | None, difference: Differe
     span = f"{show_time(verdict.begin)} to {show_time(verdict.end)}, a step of {format_span(verdict.step_seconds)}"
     if before is None or difference is None:
         lines = [f"### Backtest: {len(verdict.findings)} incidents, {verdict.pages_per_week:.1f} pages a week", "", span, ""]
-        lines += _write_table(_COLUMNS, [_row(finding) for finding in verdict.findings])
+        lines += _write_table(*_lay_out(verdict))
         return "\n".join(lines)
     lines = [
         f"### Backtest: what changes against `{clean(name).replace('`', '')}`",
@@ -115,13 +115,19 @@ def _describe_change(change: Change) -> tuple[str, ...]:
     return tuple(new if old == new else f"{old} -> {new}" for old, new in pairs)
 
 
-def _row(finding: Finding) -> tuple[str, ...]:
-    return (*_describe(finding), show_number(finding.peak), show_number(finding.at_recovery))
+def _lay_out(verdict: Verdict) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Columns and rows; what muted an incident has a column where any was."""
+    rows = [(*_describe(finding), show_number(finding.peak), show_number(finding.at_recovery)) for finding in verdict.findings]
+    if not any(finding.muted for finding in verdict.findings):
+        return _COLUMNS, rows
+    return (*_COLUMNS, "PAGE WITHHELD BY"), [(*row, each.muted or "-") for row, each in zip(rows, verdict.findings, strict=True)]
 
 
 def _summarise(verdict: Verdict) -> str:
+    withheld = sum(bool(finding.muted) for finding in verdict.findings)
+    muted = f"{withheld} under a maintenance window, " if withheld else ""
     return (
-        f"{len(verdict.findings)} incidents, {verdict.pages_per_week:.1f} pages a week, {verdict.flaps} flaps, "
+        f"{len(verdict.findings)} incidents, {muted}{verdict.pages_per_week:.1f} pages a week, {verdict.flaps} flaps, "
         f"{format_span(verdict.open_seconds)} in incident, from {show_time(verdict.begin)} to {show_time(verdict.end)}"
     )
 
@@ -151,6 +157,7 @@ def _dump_finding(finding: Finding) -> dict[str, Any]:
         "severity": finding.severity.value,
         "peak": finding.peak,
         "affected": list(finding.affected),
+        **({"muted": finding.muted} if finding.muted else {}),
     }
 
 
