@@ -177,6 +177,9 @@ async def test_silences_are_made_and_ended(enter: Enter, daemon: MemoryDaemon) -
     assert [str(matcher) for matcher in made.mute.matchers] == ['service="checkout"', 'severity=~"low|medium"']
     assert (await reader.post(f"/silences/{made.mute.id}/expire", by="Ana"))[0] == 303
     assert daemon.mutes[made.mute.id].expired_by == "Ana"
+    assert (await reader.post("/silences", **(fields | {"starts": "1970-01-01T05:00Z"})))[0] == 303
+    later = next(kept for identity, kept in daemon.mutes.items() if identity not in {"w1", made.mute.id})
+    assert (later.mute.starts, later.mute.ends - later.mute.starts) == (18_000.0, 7200.0)
     status, _, text = await reader.post("/silences", **(fields | {"duration": "soon"}))
     assert status == 422
     assert "duration" in text

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 from contextlib import asynccontextmanager
+from functools import cache
+from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 
 DESKTOP, PHONE = (1280, 860), (390, 844)
 ACTION_MILLISECONDS = 10_000
+GRAVE = ("serious", "critical")
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -55,3 +58,20 @@ async def open_page(browser: Browser, *, size: tuple[int, int] = DESKTOP, **sett
         yield page, said
     finally:
         await context.close()
+
+
+async def find_barriers(page: Page) -> list[str]:
+    """What axe-core calls serious or critical on the page as it stands: rule, and where."""
+    await page.evaluate(_read_axe())
+    found = await page.evaluate("axe.run(document, {resultTypes: ['violations']}).then((result) => result.violations)")
+    return [
+        f"{each['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for each in found
+        for node in each["nodes"]
+        if each["impact"] in GRAVE
+    ]
+
+
+@cache
+def _read_axe() -> str:
+    return files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")

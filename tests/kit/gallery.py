@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from detector.domain.alert import AlertState, SignalTrack
 from detector.domain.catalogue import Mitigation
@@ -36,6 +37,8 @@ from tests.kit.wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
+    from playwright.async_api import Browser, Page
+
     from detector.domain.label import Labels
     from detector.ports.plot import Plot
 
@@ -43,6 +46,7 @@ NOW = 1_795_420_800.0
 OVER = "5e6f7a8b9c0d"
 OUTPUT = "gateway: primary -> backup (50%)\npool payments-backup: 3 of 3 healthy"
 RUN = MitigationRun("route-to-backup", "ana", NOW - 300, NOW - 296, "exit 0")
+OPENED = "#run-2"  # what a second mitigation would run
 PAGES = {
     "incidents": "/",
     "incident": "/incidents/7c1e90ab24d5",
@@ -168,22 +172,34 @@ async def serve(daemon: Any, access: Access | None = None, *, now: float | None 
         await serving
 
 
+async def log_in(page: Page, url: str, access: Access) -> None:
+    """With the write token, by the form."""
+    await page.goto(f"{url}/login")
+    await page.get_by_label("Token").fill(access.write_token)
+    await page.get_by_role("button", name="Log in").click()
+    await page.wait_for_url(f"{url}/")
+
+
 async def take_pictures(folder: Path) -> None:
     """Every page, twice; the incident and the list in the dark as well."""
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-    async with serve(Shop()) as (url, metrics), open_browser() as browser:
+    access = Access(write_token="write-token-1234")
+    async with serve(Shop(), access) as (url, metrics), open_browser() as browser:
         fill_news(metrics)
         for name, path in PAGES.items():
             for width, size in {"desktop": DESKTOP, "phone": PHONE}.items():
-                await _take(browser, url + path, folder / f"{name}-{width}.png", size)
+                await _take(browser, access, url + path, folder / f"{name}-{width}.png", size)
         for name in ("incidents", "incident"):
-            await _take(browser, url + PAGES[name], folder / f"{name}-dark.png", DESKTOP, color_scheme="dark")
+            await _take(browser, access, url + PAGES[name], folder / f"{name}-dark.png", DESKTOP, color_scheme="dark")
 
 
-async def _take(browser: Any, url: str, path: Path, size: tuple[int, int], **settings: Any) -> None:
+async def _take(browser: Browser, access: Access, url: str, path: Path, size: tuple[int, int], **settings: Any) -> None:
     async with open_page(browser, size=size, reduced_motion="reduce", **settings) as (page, said):
+        parts = urlsplit(url)
+        await log_in(page, f"{parts.scheme}://{parts.netloc}", access)
         await page.goto(url)
         await page.locator("#live:not([hidden])").wait_for()
+        await page.evaluate(f"document.querySelector('{OPENED}')?.setAttribute('open', '')")
         await page.screenshot(path=path, full_page=True)
         wide = await page.evaluate("document.documentElement.scrollWidth > innerWidth")
         if said or wide:
@@ -258,6 +274,8 @@ def _list_mutes() -> list[KeptMute]:
                       "nightly reports"), 1.0),
         KeptMute(Mute("s1", MuteKind.SILENCE, parse_matchers(["service=search", 'severity=~"low|medium"']), NOW - 600,
                       NOW + 6600, "tomasz", "index is being rebuilt"), NOW - 600),
+        KeptMute(Mute("s2", MuteKind.SILENCE, parse_matchers(["service=checkout"]), NOW + 36000, NOW + 39600, "ana",
+                      "database moves to its new host"), NOW - 60),
         KeptMute(Mute("s0", MuteKind.SILENCE, parse_matchers(["service=checkout"]), NOW - 90000, NOW - 80000, "ana",
                       "load test"), NOW - 90000, NOW - 83000, "ana"),
     ]  # fmt: skip

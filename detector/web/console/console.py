@@ -224,6 +224,7 @@ class Console:
     ) -> None:
         frame = {
             "page": name,
+            "here": _own_path(scope) if scope["method"] in _READING else _find_back(scope["path"]),
             "now": self._now(),
             "visitor": visitor,
             "may_read": visitor.level >= Level.READ,

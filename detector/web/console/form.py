@@ -74,6 +74,7 @@ async def add_silence(desk: Desk, form: Form) -> str:
             author=form.need("by", "say who you are"),
             reason=form.need("reason", "say why, for whoever wonders at the quiet", 1000),
             duration=form.need("duration", "e.g. 2h"),
+            starts=form.read("starts") or None,
         )
     )
     return "/silences?done=silence"

@@ -90,6 +90,7 @@ class Pages:
             "timeline": timeline,
             "outputs": {(event["at"], event["actor"]): event["output"] for event in timeline if event["output"]},
             "offers": offers,
+            "ran": {(run.ended, run.by) for offer in offers for run in offer.runs},
             "states": STATES,
         }
 
@@ -130,8 +131,8 @@ class Pages:
         return {"going": going, "ended": ended}
 
     async def deliveries(self) -> dict[str, Any]:
-        """How each channel fares."""
-        return {"channels": self._news.channels}
+        """How each channel fares, the failing ones first."""
+        return {"channels": sorted(self._news.channels, key=lambda channel: (not channel.ill, not channel.depth, channel.name))}
 
     async def history(self, asked: Mapping[str, str]) -> dict[str, Any]:
         """Incidents by filter, newest first, page by page; those that are over where none is asked for."""
