@@ -7,9 +7,9 @@ them. Raises `PastError` when the source does not answer: a past with holes of o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from detector.app.baseline import EVERY_SECONDS, baseline_grid
 from detector.app.norm import AskedNorm, ComputedNorm, Norm, cut_alerts
@@ -55,6 +55,17 @@ async def load_matrix(source: PastSource, query: str, start: float, count: int, 
     return first.join(second, half)
 
 
+async def _join(loads: Iterable[Coroutine[Any, Any, Matrix]]) -> list[Matrix]:
+    """All of them at once; when one fails the others are given up, so that none goes on behind its caller's back."""
+    tasks = [asyncio.ensure_future(load) for load in loads]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
 def _is_limit(failure: QueryFailed) -> bool:
     """Whether a refusal is about size: `query processing would load too many samples`, `exceeded maximum resolution`, ..."""
     return any(word in failure.detail for word in ("too many", "exceed", "maximum", "limit"))
@@ -93,8 +104,8 @@ class Stretch:
         self._based = [rule for rule in taken if rule.baselines]
         wanted = dict.fromkeys((query, rule.offset_seconds) for rule in taken for query in plan_queries(rule))
         missing = [key for key in wanted if key not in self._plain]
-        found = await asyncio.gather(
-            *(load_matrix(self.source, query, self.start - offset, self.count, self.step_seconds) for query, offset in missing)
+        found = await _join(
+            load_matrix(self.source, query, self.start - offset, self.count, self.step_seconds) for query, offset in missing
         )
         self._plain |= dict(zip(missing, found, strict=True))
 
@@ -136,7 +147,7 @@ class Stretch:
             grown = min(2 * piece.count, _LONGEST_PIECE) if piece is not None and goes_on else _FIRST_PIECE
             count = min(grown, self.count - step)
             moment = self.time_of(step) - rule.offset_seconds
-            found = await asyncio.gather(*(load_matrix(self.source, query, moment, count, self.step_seconds) for query in queries))
+            found = await _join(load_matrix(self.source, query, moment, count, self.step_seconds) for query in queries)
             piece = self._pieces[queries, rule.offset_seconds] = _Piece(step, count, dict(zip(queries, found, strict=True)))
         outcomes = cut_alerts(rule, {query: self.plain(rule, query) for query in plan_queries(rule)}, step, wanted)
         if piece is not None:
@@ -224,7 +235,7 @@ class Stretch:
 
     async def _ask(self, queries: Iterable[str], start: float, count: int, step_seconds: float) -> dict[str, Matrix]:
         wanted = tuple(dict.fromkeys(queries))
-        found = await asyncio.gather(*(load_matrix(self.source, query, start, count, step_seconds) for query in wanted))
+        found = await _join(load_matrix(self.source, query, start, count, step_seconds) for query in wanted)
         return dict(zip(wanted, found, strict=True))
 
     def _find_lattice(self, rule: Rule) -> Lattice | None:

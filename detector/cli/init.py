@@ -33,13 +33,12 @@ def init(
 ) -> None:
     """Write starting rules."""
     from detector.adapters.discovery import discover
-    from detector.cli.setting import find_access, read_settings, read_settings_if_right
+    from detector.cli.setting import check_url, find_access, read_settings, read_settings_if_right
     from detector.ports.error import TemporaryError
 
     settings = read_settings_if_right() if prometheus else read_settings()
     url = prometheus or (settings.prometheus_url if settings is not None else "")
-    if not url.startswith(("http://", "https://")):
-        raise typer.Exit(fail(f"--prometheus {url}: write an address such as http://127.0.0.1:9090", USAGE))
+    check_url(url)
     try:
         found = discover(url, access=find_access(settings, url))
     except TemporaryError as fault:

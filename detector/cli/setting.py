@@ -60,3 +60,10 @@ def find_access(settings: Settings | None, url: str) -> ExchangeOption | None:
     from detector.adapters.settings.policy import make_exchange_option
 
     return make_exchange_option(settings)
+
+
+def check_url(url: str) -> str:
+    """What `--prometheus` names; typer.Exit(2) after one line where that is no address."""
+    if not url.startswith(("http://", "https://")):
+        raise typer.Exit(fail(f"--prometheus {url}: write an address such as http://127.0.0.1:9090", USAGE))
+    return url
