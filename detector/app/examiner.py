@@ -1,7 +1,8 @@
-"""Diagnoses every incident as it opens, and anew when it relapses; what was found goes into the ticket and the thread.
+"""Diagnoses every incident as it opens, and anew when it relapses; what was found goes into the ticket, the thread and the page.
 
-A few minutes later, while it is still open, it looks once more: an incident that is seen within seconds opens before its signals
-tell a change from a blip.
+Results are written down as they come, several at once: what answered in the first moments, then what came since, then the whole
+with its suspects. A few minutes later, while it is still open, it looks once more: an incident that is seen within seconds opens
+before its signals tell a change from a blip.
 
 Before it: `committer` opened the incident. After it: `domain.examination` says what that changes. A diagnosis holds nothing up: it
 has a task of its own, and a source of samples of its own, so that its queries do not stand before those of the rules.
@@ -10,24 +11,30 @@ has a task of its own, and a source of samples of its own, so that its queries d
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from detector.app.guard import describe_fault
-from detector.domain.examination import record_diagnosis
+from detector.domain.examination import record_diagnosis, record_results
 from detector.domain.rule import RuleSet
 from detector.ports.error import OutsideError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from detector.app.annotator import Annotator
     from detector.app.committer import Committer
     from detector.app.diagnosis import Diagnostician
     from detector.app.roster import Roster
-    from detector.domain.check import Diagnosis
+    from detector.domain.check import Check, Diagnosis, Result
     from detector.domain.incident import Book, Decision, Incident
     from detector.domain.ledger import Paging
+    from detector.domain.suspect import Suspect
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
 
 LOOK_SECONDS = 1.0
+FIRST_SECONDS, BATCH_SECONDS = 3.0, 5.0  # most checks answer within the first; a thread is not to be told of each by itself
 RETRY_SECONDS = 15.0
 AT_ONCE = 3
 AGAIN_SECONDS = 240.0
@@ -45,6 +52,7 @@ class Examiner:
         clock: Clock,
         observer: Observer,
         diagnostician: Diagnostician,
+        annotator: Annotator | None = None,
     ) -> None:
         self._committer = committer
         self._roster = roster
@@ -52,6 +60,7 @@ class Examiner:
         self._clock = clock
         self._observer = observer
         self._diagnostician = diagnostician
+        self._annotator = annotator
         self._running: dict[tuple[str, int], asyncio.Task[None]] = {}
         self._seen_again: set[tuple[str, int]] = set()
 
@@ -91,16 +100,59 @@ class Examiner:
         if again:
             self._seen_again.add((incident.id, incident.episode))
         rules = RuleSet(tuple(self._roster.rules), self._roster.catalogue, "")
-        found = await self._diagnostician.diagnose(rules, incident.service, self._clock.now())
+        arrived: list[Result] = []
+        work = self._diagnostician.diagnose(rules, incident.service, self._clock.now(), on_result=arrived.append)
+        asking = asyncio.create_task(work, name=f"checks of {incident.id}")
+        try:
+            told = await self._tell_early(incident, asking, [] if again else arrived)
+            found = await asking
+        finally:
+            asking.cancel()
         while True:
             try:
-                await self._committer.submit_action(lambda book: self._record(book, incident, found, again=again))
+                await self._committer.submit_action(lambda book: self._record(book, incident, found, told, again=again))
             except OutsideError as fault:
                 self._observer.trouble("diagnosis", f"{incident.id}: {describe_fault(fault)}")
                 await self._clock.sleep(RETRY_SECONDS)
             else:
-                return
+                break
+        if not again:
+            self._note(incident, [result for result in found.results if result.check not in told], found.suspects)
 
-    def _record(self, book: Book, incident: Incident, found: Diagnosis, *, again: bool) -> Decision:
-        now = self._clock.now()
-        return record_diagnosis(book, self._roster.catalogue, self._paging, incident.id, incident.episode, found, now, again=again)
+    async def _tell_early(self, incident: Incident, asking: asyncio.Task[Diagnosis], arrived: list[Result]) -> frozenset[Check]:
+        """Record what comes while the rest is asked; the checks that were recorded. A store that fails leaves it for the end."""
+        told: frozenset[Check] = frozenset()
+        pause_seconds = FIRST_SECONDS
+        while not await self._is_done_within(asking, pause_seconds):
+            pause_seconds = BATCH_SECONDS
+            results = tuple(arrived)
+            if len(results) == len(told):
+                continue
+            try:
+                await self._committer.submit_action(partial(self._record_early, incident=incident, results=results, told=told))
+            except OutsideError as fault:
+                self._observer.trouble("diagnosis", f"{incident.id}: {describe_fault(fault)}")
+                continue
+            self._note(incident, [result for result in results if result.check not in told])
+            told = frozenset(result.check for result in results)
+        return told
+
+    async def _is_done_within(self, asking: asyncio.Task[Diagnosis], seconds: float) -> bool:
+        pause = asyncio.create_task(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait([asking, pause], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            pause.cancel()
+        return asking.done()
+
+    def _note(self, incident: Incident, results: Sequence[Result], suspects: Sequence[Suspect] = ()) -> None:
+        if self._annotator is not None:
+            self._annotator.note(incident.id, results, suspects)
+
+    def _record_early(self, book: Book, *, incident: Incident, results: Sequence[Result], told: frozenset[Check]) -> Decision:
+        catalogue, now = self._roster.catalogue, self._clock.now()
+        return record_results(book, catalogue, self._paging, incident.id, incident.episode, results, told, now)
+
+    def _record(self, book: Book, incident: Incident, found: Diagnosis, told: frozenset[Check], *, again: bool) -> Decision:
+        catalogue, now = self._roster.catalogue, self._clock.now()
+        return record_diagnosis(book, catalogue, self._paging, incident.id, incident.episode, found, now, again=again, told=told)

@@ -1,7 +1,7 @@
 """Everything that follows an incident from its opening to its close beside the path itself, wired in one place for the daemon.
 
-`readback` hears PagerDuty, `callout` names and summons people, `examiner` diagnoses, `verifier` runs probes, `watch` compares
-signals after the end.
+`readback` hears PagerDuty, `callout` names and summons people, `examiner` diagnoses, `annotator` writes what was found into
+PagerDuty, `verifier` runs probes, `watch` compares signals after the end.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from detector.app.aid import FirstAid
+from detector.app.annotator import Annotator
 from detector.app.callout import Callout
 from detector.app.darkroom import Darkroom
 from detector.app.drill import Drill
@@ -68,7 +69,8 @@ class Followup:
         self._callout = Callout(committer, roster, paging, clock, observer, account, requester=requester)
         self._verifier = Verifier(committer, roster, paging, clock, observer, probe)
         self._watch = SignalWatch(committer, store, roster, paging, clock, observer, source, cache)
-        self._examiner = Examiner(committer, roster, paging, clock, observer, diagnostician)
+        self._annotator = Annotator(committer, clock, observer, None if paging.tells_pages else account, requester=requester)
+        self._examiner = Examiner(committer, roster, paging, clock, observer, diagnostician, self._annotator)
         self._mitigator = Mitigator(committer, store, roster, paging, clock, observer, runner)
         darkroom = Darkroom(source)
         self._historian = Historian(committer, store, roster, paging, clock, observer, darkroom, archive)
@@ -86,6 +88,7 @@ class Followup:
             "verifier": self._verifier.run,
             "signal watch": self._watch.run,
             "diagnosis": self._examiner.run,
+            "pagerduty notes": self._annotator.run,
             "post-mortem": self._historian.run,
             "drill": self._drill.run,
         }

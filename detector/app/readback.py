@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from detector.ports.pagerduty import PagerDutyAccount, PagerDutyWord
     from detector.ports.store import Store
 
+NOTE_PREFIX = "detector diagnosis:"  # notes of our own begin so
 EVERY_SECONDS = 60.0
 PAUSE_SECONDS = 0.1  # between requests: 600 a minute at most, of the 960 that an account is allowed
 REPAIR_AFTER_SECONDS = 60.0
@@ -75,6 +76,8 @@ class Readback:
 
     async def hear(self, word: PagerDutyWord) -> None:
         """Act on a word of PagerDuty's. Raises TemporaryError when the store or the lookup of its keys fails."""
+        if word.standing is None and word.text.startswith(NOTE_PREFIX):
+            return  # what we wrote there ourselves
         keys = await self._find_keys(word.incident, word.key)
         if not keys:
             self._observer.note("pagerduty: not ours", incident=word.incident, key=word.key)

@@ -49,6 +49,15 @@ class Result:
     link: str = ""
 
 
+SYMPTOMS = frozenset({Check.ERROR_RATE, Check.P99, Check.ERRORS})  # they say that something is wrong; the others say what
+_MARKS = {Verdict.OK: "✅", Verdict.BAD: "🔴", Verdict.UNKNOWN: "❔"}
+
+
+def describe_result(result: Result) -> str:
+    """In the practice's form: a mark, the name, the message."""
+    return f"{_MARKS[result.verdict]} {result.check.value}: {result.message}"
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """What was found for a service at a moment; results in the order of `Check`, suspects likeliest first."""

@@ -207,6 +207,8 @@ def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
         stale=False,
         verifying=None,
         verifications=list_verifications(ledger, incident),
+        checks=(),  # they told of the episode before
+        suspects=(),
     )
     flapping = sum(ledger.now - at <= FLAPPING_WITHIN_SECONDS for at in again.relapses) >= FLAPPING_RELAPSES
     if flapping:

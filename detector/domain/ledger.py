@@ -22,7 +22,8 @@ DETECTOR = "detector"
 class Paging:
     """Settings of the decisions. `on_rise`: whether a rise from low/medium to high/critical pages under a new key.
 
-    `pagerduty`: whether there is a routing key at all. `audience`: every other destination, as (channel, route).
+    `pagerduty`: whether there is a routing key at all. `tells_pages`: what a diagnosis found goes to open keys as one
+    more trigger; else it goes there as a note, if at all. `audience`: every other destination, as (channel, route).
     """
 
     page_from: Severity = Severity.MEDIUM
@@ -33,6 +34,7 @@ class Paging:
     update_every_seconds: float = 1800.0
     customer_delay_seconds: float = 300.0
     storm_threshold: int = 20
+    tells_pages: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,13 @@ from typing import Any
 
 from detector.domain.alert import SignalTrack
 from detector.domain.catalogue import Catalogue
+from detector.domain.check import describe_result
 from detector.domain.incident import Incident, JoinedAlert, Status
 from detector.domain.label import make_labels
 from detector.domain.offer import order_offers
 
 FACT_ALERTS = 50
+FACT_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,7 @@ def list_facts(incident: Incident, catalogue: Catalogue, external_url: str, next
         "dashboard": links.get("dashboard", ""),
         "incident_url": f"{external_url.rstrip('/')}/incidents/{incident.id}" if external_url else "",
         "mitigations": [{"name": way.name, "summary": way.summary} for way in order_offers(service.mitigations, incident.checks)],
+        "diagnosis": [describe_result(result)[:FACT_CHARACTERS] for result in incident.checks],
         "notes": _list_notes(incident),
         "alerts": [_describe_alert(alert) for alert in list(incident.alerts.values())[:FACT_ALERTS]],
     }

@@ -96,5 +96,8 @@ class PagerDutyAccount(Protocol):
     async def find_person(self, email: str) -> Person | None:
         """The user with exactly that address."""
 
+    async def add_note(self, incident: str, author: Person, text: str) -> None:
+        """A note on the incident, in the name of the author; it pages nobody."""
+
     async def request_responders(self, incident: str, requester: Person, people: Sequence[Person], message: str) -> None:
         """Ask these people to join the incident, in the name of the requester."""

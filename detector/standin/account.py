@@ -69,7 +69,7 @@ class Change:
 class Account:
     """What the REST API shows. `grouping`: an alert that opens while an incident of its service is open joins that incident.
 
-    `token` None: every request is refused with 401. `responder_requests` are the bodies that were accepted.
+    `token` None: every request is refused with 401. `responder_requests` and `notes` are what was accepted.
     """
 
     ledger: Ledger
@@ -78,6 +78,7 @@ class Account:
     users: tuple[User, ...] = (ENGINEER, MANAGER, OWNER)
     levels: Mapping[int, Sequence[User]] = field(default_factory=lambda: {1: [ENGINEER], 2: [MANAGER]})
     responder_requests: list[Mapping[str, Any]] = field(default_factory=list)
+    notes: list[Mapping[str, str]] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     incidents: list[RemoteIncident] = field(default_factory=list)
     _calls: CallWindow = field(default_factory=lambda: CallWindow(REQUESTS_PER_MINUTE))
@@ -156,6 +157,7 @@ class Account:
         app.router.add_put("/incidents/{id}", serve(change))
         app.router.add_get("/incidents/{id}/alerts", serve(self._list_alerts))
         app.router.add_post("/incidents/{id}/responder_requests", serve(self._request_responders))
+        app.router.add_post("/incidents/{id}/notes", serve(self._add_note))
         app.router.add_get("/oncalls", serve(self._list_oncalls))
         app.router.add_get("/users", serve(self._list_users))
 
@@ -250,6 +252,19 @@ class Account:
             return _refuse(400, "Invalid Input Provided")
         self.responder_requests.append(body | {"incident": incident.id})
         return answer_json(200, {"responder_request": {"incident": {"id": incident.id}, "requester": requester.refer()}})
+
+    async def _add_note(self, http: web.Request) -> web.Response:
+        incident, body = self._find(http), await http.json()
+        author = next((user for user in self.users if user.email == http.headers.get("From")), None)
+        content = body.get("note", {}).get("content")
+        if incident is None:
+            return _refuse(404, "Not Found")
+        if author is None:
+            return _refuse(400, "Requester User Not Found")
+        if not isinstance(content, str) or not content.strip():
+            return _refuse(400, "Invalid Input Provided")
+        self.notes.append({"incident": incident.id, "content": content, "user": author.email})
+        return answer_json(200, {"note": {"id": f"N{len(self.notes)}", "content": content, "user": author.refer()}})
 
     async def _list_oncalls(self, http: web.Request) -> web.Response:
         wanted = http.query.getall("escalation_policy_ids[]", [])

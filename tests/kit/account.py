@@ -23,6 +23,7 @@ class MemoryAccount:
     fault: OutsideError | None = None
     asked: list[str] = field(default_factory=list)
     requests: list[tuple[str, str, tuple[str, ...], str]] = field(default_factory=list)
+    notes: list[tuple[str, str, str]] = field(default_factory=list)
 
     def hold(self, *keys: str) -> str:
         """An incident whose incident_key is the first of the keys; its id."""
@@ -72,6 +73,11 @@ class MemoryAccount:
         """By address."""
         self._ask(f"person {email}")
         return next((person for person in self.people if person.email == email), None)
+
+    async def add_note(self, incident: str, author: Person, text: str) -> None:
+        """Remember it."""
+        self._ask("note")
+        self.notes.append((incident, author.name, text))
 
     async def request_responders(self, incident: str, requester: Person, people: Sequence[Person], message: str) -> None:
         """Remember it."""

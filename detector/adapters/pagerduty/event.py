@@ -132,6 +132,8 @@ def _detail(delivery: Delivery) -> dict[str, Any]:
         "dashboard": _text(facts, "dashboard"),
         "incident": delivery.incident,
         "incident_url": _text(facts, "incident_url"),
+        "diagnosis": list(_texts(facts, "diagnosis")),
+        "mitigations": [] if delivery.kind in _ENDING else _list_mitigations(delivery),
         "notes": list(_texts(facts, "notes")),
         "rules": ", ".join(_texts(facts, "rules")),
         "condition": _text(facts, "condition"),
@@ -145,6 +147,14 @@ def _detail(delivery: Delivery) -> dict[str, Any]:
     if isinstance(alerts, (list, tuple)):
         detail["alerts"] = [_describe_alert(alert) for alert in alerts if isinstance(alert, Mapping)]
     return {name: value for name, value in detail.items() if value not in ("", None, [], {}, ())}
+
+
+def _list_mitigations(delivery: Delivery) -> list[str]:
+    """What can be done now, in the order to try, each with the command that does it."""
+    ways = delivery.values.get("mitigations")
+    found = [way for way in ways if isinstance(way, Mapping)] if isinstance(ways, (list, tuple)) else []
+    command = f"detector incidents mitigate {delivery.incident}"
+    return [f"{_text(way, 'summary')}: {command} {_text(way, 'name')} --by NAME --yes" for way in found]
 
 
 def _describe_recovery(facts: Facts, signal: str) -> str:

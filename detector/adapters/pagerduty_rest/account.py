@@ -94,6 +94,12 @@ class PagerDutyRest:
         people = [_read_person(one) for one in _list(await self._get("/users", {"query": email, "limit": str(PAGE)}), "users")]
         return next((person for person in people if person.email.lower() == email.lower()), None)
 
+    async def add_note(self, incident: str, author: Person, text: str) -> None:
+        """A note on the incident, in the name of the author; it pages nobody."""
+        path = f"/incidents/{quote(incident, safe='')}/notes"
+        status, answer = await self._ask("POST", path, body={"note": {"content": text}}, sender=author.email)
+        _check(status, answer)
+
     async def request_responders(self, incident: str, requester: Person, people: Sequence[Person], message: str) -> None:
         """Ask these people to join the incident, in the name of the requester."""
         targets = [{"responder_request_target": {"id": person.id, "type": "user_reference"}} for person in people]

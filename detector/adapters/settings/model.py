@@ -130,7 +130,8 @@ class PrometheusSettings(_Part):
 class PagerDutySettings(_Part):
     """PagerDuty: routing keys by name (`default` is used where the catalogue names none), and its two APIs.
 
-    `requester`: the address of the PagerDuty user in whose name owner and manager are asked to join at HIGH and CRITICAL.
+    `requester`: the address of the PagerDuty user in whose name owner and manager are asked to join at HIGH and CRITICAL, and
+    what a diagnosis found is noted. `diagnosis`: how that reaches the page, as such a note or as one more trigger of the open key.
     """
 
     routing_keys: dict[str, SecretStr] = Field(default_factory=dict)
@@ -141,6 +142,7 @@ class PagerDutySettings(_Part):
     requester: Annotated[str, AfterValidator(_check_address)] | None = None
     page_from: Annotated[Literal["low", "medium", "high", "critical"], BeforeValidator(_lower)] = "medium"
     on_rise: Annotated[Literal["new_key", "same_key"], BeforeValidator(_lower)] = "new_key"
+    diagnosis: Annotated[Literal["note", "trigger"], BeforeValidator(_lower)] = "note"
 
     @field_validator("webhook_secret", "api_token")
     @classmethod

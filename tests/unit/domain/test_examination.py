@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from detector.domain.check import Check, Diagnosis, Result, Verdict
-from detector.domain.examination import record_diagnosis, summarise
+from detector.domain.examination import CALM_INCIDENTS, PAGE_SECONDS, record_diagnosis, record_results, summarise
 from detector.domain.incident import Book, Decision, NoticeKind
 from detector.domain.suspect import Suspect
 from tests.kit.play import Play
@@ -90,9 +90,10 @@ def test_who_follows_the_incident_gets_one_update() -> None:
     incident = replace(play.incident, told=("slack:",))
     book, paging = Book({incident.id: incident}), replace(course.paging, audience=(("slack", ""),))
     decision = record_diagnosis(book, course.rules.catalogue, paging, incident.id, incident.episode, FOUND, course.now)
-    assert [(notice.channel, notice.kind, notice.values["message"]) for notice in decision.notices] == [
+    assert [(notice.channel, notice.kind, notice.values["message"]) for notice in decision.notices[:1]] == [
         ("slack", NoticeKind.UPDATE, summarise(FOUND))
     ]
+    assert len(decision.notices) == 1
 
 
 def test_an_incident_that_is_gone_is_no_fault() -> None:
@@ -100,3 +101,94 @@ def test_an_incident_that_is_gone_is_no_fault() -> None:
     play = Play()
     course = play.course
     assert record_diagnosis(course.book, course.rules.catalogue, course.paging, "gone", 1, FOUND, 0.0) == Decision()
+
+
+def record_early(play: Play, *results: Result, told: frozenset[Check] = frozenset(), later_seconds: float = 0.0) -> Decision:
+    """Results while the rest is asked."""
+    course = play.course
+    incident, at = play.incident, course.now + later_seconds
+    decision = record_results(course.book, course.rules.catalogue, course.paging, incident.id, incident.episode, results, told, at)
+    course.accept(decision)
+    return decision
+
+
+def test_results_go_into_ticket_thread_and_page_before_the_diagnosis_ends() -> None:
+    """What came first is in the ticket in the practice's order and is told; the end says only what is new."""
+    play = Play(audience=(("slack", ""),), tells_pages=True)
+    play("fired errors medium")
+    early = record_early(play, RESULTS[1], RESULTS[0])
+    assert play.incident.checks == RESULTS[:2]
+    assert [event.message for event in early.events] == [
+        "🔴 recent deploy: v42 deployed 5m before by ann",
+        "❔ database: no such metric",
+    ]
+    thread, page = early.notices
+    assert (thread.channel, thread.values["message"]) == (
+        "slack",
+        "diagnosis so far: recent deploy: v42 deployed 5m before by ann",
+    )
+    assert (page.channel, page.kind, page.key) == ("pagerduty", NoticeKind.UPDATE, play.incident.pages[0].key)
+    assert page.values["diagnosis"][0] == "🔴 recent deploy: v42 deployed 5m before by ann"
+    course = play.course
+    told = frozenset({Check.DEPLOY, Check.DATABASE})
+    end = record_diagnosis(
+        course.book, course.rules.catalogue, course.paging, play.incident.id, play.incident.episode, FOUND, course.now, told=told
+    )
+    course.accept(end)
+    assert [event.kind for event in end.events] == ["check", "suspect"]
+    assert [(notice.channel, notice.values["message"]) for notice in end.notices] == [
+        ("slack", "diagnosis: likely cause cart (error_rate went from 0% to 12%)")
+    ]
+    assert len(play.incident.checks) == len(RESULTS)
+
+
+def test_results_without_a_finding_wait_for_the_end_to_be_told() -> None:
+    """They are in the ticket at once; the thread hears one line, at the end."""
+    play = Play(audience=(("slack", ""),), tells_pages=True)
+    play("fired errors medium")
+    early = record_early(play, *RESULTS[1:])
+    assert (len(early.events), early.notices) == (2, ())
+    course = play.course
+    told = frozenset({Check.DATABASE, Check.RESOURCES})
+    found = Diagnosis("shop", 1.0, RESULTS[1:])
+    incident = play.incident
+    end = record_diagnosis(
+        course.book, course.rules.catalogue, course.paging, incident.id, incident.episode, found, course.now, told=told
+    )
+    assert [notice.values["message"] for notice in end.notices] == ["diagnosis: nothing found; 1 checks fine, 1 could not tell"]
+
+
+def page_updates(play: Play, *, later_seconds: float = 0.0, result: Result = RESULTS[0]) -> int:
+    """How many events a finding is worth to PagerDuty."""
+    decision = record_early(play, result, later_seconds=later_seconds)
+    return sum(notice.channel == "pagerduty" for notice in decision.notices)
+
+
+def test_a_page_hears_only_where_one_more_trigger_harms_nobody() -> None:
+    """Not late, not of a symptom, not in a storm, not what somebody has taken, not where it is a note."""
+    play = Play(tells_pages=True)
+    play("fired errors medium")
+    assert page_updates(play) == 1
+    late = Play(tells_pages=True)
+    late("fired errors medium")
+    assert page_updates(late, later_seconds=PAGE_SECONDS + 1) == 0
+    symptom = Play(tells_pages=True)
+    symptom("fired errors medium")
+    assert page_updates(symptom, result=Result(Check.ERROR_RATE, Verdict.BAD, "12%")) == 0
+    noted = Play()
+    noted("fired errors medium")
+    assert page_updates(noted) == 0
+
+
+def test_in_a_storm_the_events_belong_to_the_pages() -> None:
+    """With more incidents under way than a calm day has, a diagnosis sends PagerDuty nothing."""
+    play = Play(tells_pages=True)
+    for number in range(CALM_INCIDENTS + 1):
+        play("fired errors medium", service=f"s{number}")
+    course = play.course
+    incident = next(iter(course.book.incidents.values()))
+    decision = record_results(
+        course.book, course.rules.catalogue, course.paging, incident.id, incident.episode, RESULTS, frozenset(), course.now
+    )
+    assert len(decision.events) == 3
+    assert not [notice for notice in decision.notices if notice.channel == "pagerduty"]
