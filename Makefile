@@ -59,7 +59,7 @@ soak: $(INSTALLED) ## long runs with random kills
 	$(PYTEST) -m soak --timeout 3600 $(ARGS)
 
 bench: $(INSTALLED) ## measure latency and cost against their budgets
-	@.ci/provide prometheus servers
+	@.ci/provide prometheus servers vmalert
 	$(WHEEL)/bin/python -m benchmarks $(ARGS)
 
 lock: $(LOCKED) ## write requirements.lock anew from pyproject.toml

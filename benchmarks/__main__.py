@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import backtest, crowd, evaluation, history, idle, latency, report, start
+from benchmarks import backtest, crowd, evaluation, growth, history, idle, latency, profile, report, start
 from benchmarks.petshop import detection, ranking
+from benchmarks.sidebyside import comparison
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from benchmarks.question import Figure, Question, Say
 
-QUESTIONS = {
-    module.QUESTION.name: module.QUESTION for module in (start, evaluation, idle, crowd, latency, ranking, detection, backtest)
-}
+_MODULES = (start, evaluation, profile, idle, crowd, latency, comparison, ranking, detection, backtest)
+QUESTIONS = {question.name: question for question in (*(module.QUESTION for module in _MODULES), *growth.QUESTIONS)}
+QUICK = {comparison.QUESTION.name: comparison.QUICK_QUESTION}
 DONE, OVER, FAILED, USAGE = 0, 1, 1, 2
 _PROGRESS_LINE_SECONDS = 30.0
 
@@ -40,21 +41,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{question.name:<11} about {question.minutes:g} min  {question.text}")
         return DONE
     if given.markdown:
-        Path(given.markdown).write_text(report.write_markdown(list(QUESTIONS.values()), history.read()))
+        page, runs = Path(given.markdown), history.read()
+        page.write_text(report.write_markdown(list(QUESTIONS.values()), runs))
+        for name, picture in report.draw_plots(list(QUESTIONS.values()), runs).items():
+            (page.parent / name).write_text(picture)
         return DONE
-    return _ask([QUESTIONS[name] for name in given.names or QUESTIONS], given.json)
+    asked = QUESTIONS | QUICK if given.quick else QUESTIONS
+    return _ask([asked[name] for name in given.names or asked], given.json, keep=not given.quick)
 
 
 def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what detection costs and how long it takes.")
     parser.add_argument("names", nargs="*", metavar="name", help="which benchmarks to run; default all")
     parser.add_argument("--list", action="store_true", help="list the benchmarks and end")
+    parser.add_argument("--quick", action="store_true", help="shorter forms where there are any; nothing is kept")
     parser.add_argument("--json", metavar="FILE", help="also write this run there")
     parser.add_argument("--markdown", metavar="FILE", help="write a page from the history instead of measuring")
     return parser.parse_args(arguments)
 
 
-def _ask(questions: Sequence[Question], json_file: str | None) -> int:
+def _ask(questions: Sequence[Question], json_file: str | None, *, keep: bool) -> int:
     figures: dict[str, list[Figure]] = {}
     for question in questions:
         try:
@@ -65,7 +71,8 @@ def _ask(questions: Sequence[Question], json_file: str | None) -> int:
         report.print_answer(question, figures[question.name])
         sys.stdout.flush()
     before, run = history.read(), history.make_run(figures)
-    history.append(run)
+    if keep:
+        history.append(run)
     if json_file:
         Path(json_file).write_text(json.dumps(history.dump_run(run), indent=2) + "\n")
     print("\n" + "\n".join(history.compare(run, before) or ["nothing clearly worse or better than when last measured"]))

@@ -15,6 +15,7 @@ from tests.kit.port import free_port
 from tests.kit.process import Process
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 ROUTING_KEY = "b" * 32
@@ -26,11 +27,21 @@ _READY_SECONDS = 30.0
 class Daemon:
     """`detector run` on a rules directory; what it asks and pages is given by URL. Use it as an async context manager."""
 
-    def __init__(self, folder: Path, rules: Path, *, prometheus: str, pagerduty: str = "", every: str = "5s") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        rules: Path,
+        *,
+        prometheus: str,
+        pagerduty: str = "",
+        every: str = "5s",
+        settings: Mapping[str, str] | None = None,
+        module: Sequence[str] = ("detector",),
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.process = Process(
-            [sys.executable, "-m", "detector", "run"],
+            [sys.executable, "-m", *module, "run"],
             log=folder / "detector.log",
             cwd=folder,
             env={
@@ -42,6 +53,7 @@ class Daemon:
                 "DETECTOR_PAGERDUTY__ROUTING_KEYS": f'{{"default": "{ROUTING_KEY}"}}',
                 "DETECTOR_PAGERDUTY__EVENTS_URL": pagerduty or "http://127.0.0.1:9",
                 "DETECTOR_STORM_THRESHOLD": "1000",
+                **(settings or {}),
             },
         )
 
@@ -71,9 +83,14 @@ class Daemon:
 
     async def count(self, metric: str) -> float:
         """Sum over all series of one of its metrics."""
-        text = await asyncio.to_thread(self._get, "/metrics")
-        families = text_string_to_metric_families((text or b"").decode())
-        return sum(sample.value for family in families for sample in family.samples if sample.name == metric)
+        return read_sum(await asyncio.to_thread(self.get, "/metrics"), metric)
+
+    def get(self, path: str) -> bytes:
+        """The body of a 200; RuntimeError for anything else."""
+        body = self._get(path)
+        if body is None:
+            raise RuntimeError(f"GET {path}: no answer")
+        return body
 
     def _get(self, path: str) -> bytes | None:
         """The body of a 200, None for anything else."""
@@ -86,6 +103,13 @@ class Daemon:
             return None
         finally:
             connection.close()
+
+
+def read_sum(exposition: bytes, metric: str, **labels: str) -> float:
+    """Sum over all series of a metric that carry these labels."""
+    families = text_string_to_metric_families(exposition.decode())
+    samples = (sample for family in families for sample in family.samples)
+    return sum(sample.value for sample in samples if sample.name == metric and labels.items() <= sample.labels.items())
 
 
 async def settle(daemon: Daemon, evaluations: int, seconds: float) -> None:

@@ -28,13 +28,18 @@ _SCRAPED_SECONDS = 60.0
 
 
 class Fleet:
-    """`count` healthy services; `fail` makes one fail a share of its requests from now on."""
+    """`count` healthy services; `fail` makes one fail a share of its requests from now on, `mend` ends that.
+
+    `extra` is appended to every exposition: whole lines.
+    """
 
     def __init__(self, count: int, *, targets: int = 1) -> None:
         self.names = [f"service-{number:05d}" for number in range(count)]
         self._targets = targets
         self._began = time.time()
+        self.extra = ""
         self._failing: dict[str, tuple[float, float]] = {}
+        self._failed: dict[str, int] = {}  # by earlier faults, mended since
         app = web.Application()
         app.router.add_get("/{target}", self._scrape)
         self._server = Server(app)
@@ -45,29 +50,43 @@ class Fleet:
         self._failing[name] = (now, share)
         return now
 
+    def mend(self, name: str) -> float:
+        """End what `fail` began; unix seconds of the moment."""
+        now = time.time()
+        self._failed[name] = self._count_failed(name, now)
+        self._failing.pop(name, None)
+        return now
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator[dict[str, object]]:
+        """The scrape job of a Prometheus that is to see it."""
+        async with self._server:
+            labels = [{"__metrics_path__": f"/{target}", "instance": str(target)} for target in range(self._targets)]
+            configs = [{"targets": [f"127.0.0.1:{self._server.port}"], "labels": label} for label in labels]
+            yield static_job("fleet") | {"static_configs": configs}
+
     @asynccontextmanager
     async def scraped(
         self, folder: Path, *, every: str, rule_files: Sequence[Path] = (), alertmanagers: Sequence[str] = ()
     ) -> AsyncIterator[Prometheus]:
         """A real Prometheus that has seen every service twice, so that `increase` has an answer."""
-        async with self._server:
-            labels = [{"__metrics_path__": f"/{target}", "instance": str(target)} for target in range(self._targets)]
-            configs = [{"targets": [f"127.0.0.1:{self._server.port}"], "labels": label} for label in labels]
+        async with self.serving() as job:
             prometheus = Prometheus(
                 folder,
-                scrape_configs=[static_job("fleet") | {"static_configs": configs}],
+                scrape_configs=[job],
                 scrape_interval=every,
                 rule_files=rule_files,
                 alertmanagers=alertmanagers,
             )
             await asyncio.to_thread(prometheus.start)
             try:
-                await self._wait(prometheus)
+                await self.wait_seen(prometheus)
                 yield prometheus
             finally:
                 await asyncio.to_thread(prometheus.stop)
 
-    async def _wait(self, prometheus: Prometheus) -> None:
+    async def wait_seen(self, prometheus: Prometheus) -> None:
+        """Until that Prometheus has seen every service twice."""
         deadline = time.monotonic() + _SCRAPED_SECONDS
         query = "count(sum by (service) (increase(http_requests_total[5m])))"
         while True:
@@ -80,18 +99,21 @@ class Fleet:
 
     async def _scrape(self, request: web.Request) -> web.Response:
         target = int(request.match_info["target"])
-        text = self._render(self.names[target :: self._targets], time.time())
+        text = self._render(self.names[target :: self._targets], time.time()) + (self.extra if target == 0 else "")
         return web.Response(body=text.encode(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     def _render(self, names: Sequence[str], now: float) -> str:
         total = int((now - self._began) * REQUESTS_PER_SECOND)
         lines = []
         for name in names:
-            since, share = self._failing.get(name, (now, 0.0))
-            failed = int((now - since) * REQUESTS_PER_SECOND * share)
+            failed = self._count_failed(name, now)
             lines.append(f'http_requests_total{{service="{name}",code="200"}} {total - failed}\n')
             lines.append(f'http_requests_total{{service="{name}",code="500"}} {failed}\n')
         return "".join(lines)
+
+    def _count_failed(self, name: str, now: float) -> int:
+        since, share = self._failing.get(name, (now, 0.0))
+        return self._failed.get(name, 0) + int((now - since) * REQUESTS_PER_SECOND * share)
 
 
 def write_rules(folder: Path, *, copies: int = 1) -> Path:
@@ -104,7 +126,7 @@ def write_rules(folder: Path, *, copies: int = 1) -> Path:
         name = f"{copy:02d}"
         own = text.replace('"http-errors"', f'"http-errors-{name}"')
         if copies > 1:
-            selector = f"service=~'.*{name}'"
+            selector = f"service='service-{copy:05d}'"
             own = own.replace("http_requests_total{", f"http_requests_total{{{selector},")
             own = own.replace("http_requests_total[", f"http_requests_total{{{selector}}}[")
         (folder / f"http-{name}.yaml").write_text(own)

@@ -1,7 +1,8 @@
-"""How long a breach takes to become a page: the daemon beside Prometheus and Alertmanager, on the same samples.
+"""How long a breach takes to become a page: the daemon beside Prometheus or vmalert with Alertmanager, on the same samples.
 
-One fleet, one Prometheus, scraped every 15 s. Services break one after the other; each system tells a receiver of its own.
-Afterwards Prometheus itself is asked when its samples first fulfilled the condition: nobody who reads them can know earlier.
+One fleet, one Prometheus, scraped every 15 s. Services break one after the other; each daemon tells a receiver of its own; the
+peers name themselves in a label, so that one Alertmanager serves them all by routes of their own. Afterwards Prometheus itself is
+asked when its samples first fulfilled the condition: nobody who reads them can know earlier.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from aiohttp import web
 from benchmarks.daemon import ROUTING_KEY, Daemon, settle
 from benchmarks.fleet import Fleet, write_rules
 from benchmarks.question import Figure, Question
+from benchmarks.sidebyside.product import make_vmalert
 from detector.standin.server import Server
 from tests.kit.alertmanager import Alertmanager
 from tests.kit.standin import PagerDuty
@@ -41,15 +43,39 @@ LIMIT = 0.01
 MEDIAN_SECONDS = 2.0
 _STEP_SECONDS = 0.1
 _LONGEST_SECONDS = 90.0
-_RATIO = 'sum by (service) (increase(http_requests_total{code=~"5.."}[5m])) / sum by (service) (increase(http_requests_total[5m]))'
-FAST, DEFAULT, OTHERS = "detector, every: 2s", "detector, every: 5s (default)", "Prometheus + Alertmanager"
+RATIO = 'sum by (service) (increase(http_requests_total{code=~"5.."}[5m])) / sum by (service) (increase(http_requests_total[5m]))'
+FASTEST, FAST, DEFAULT = "detector, every: 1s", "detector, every: 2s", "detector, every: 5s (default)"
+_PATIENT, _AT_ONCE = "30s (default)", "0s"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A rule group's interval and its route's group_wait; `system` is the label that tells them apart."""
+
+    system: str
+    evaluator: str
+    interval: str
+    wait: str
+
+    @property
+    def row(self) -> str:
+        """Its name in the table."""
+        return f"{self.evaluator} every {self.interval} + Alertmanager, group_wait {self.wait}"
+
+
+PROMETHEUS = (
+    Peer("prometheus-default", "Prometheus", "1m", _PATIENT),
+    Peer("prometheus-usual", "Prometheus", "15s", _PATIENT),
+    Peer("prometheus-fastest", "Prometheus", "1s", _AT_ONCE),
+)
+VMALERT = (Peer("vmalert-default", "vmalert", "1m", _PATIENT), Peer("vmalert-fastest", "vmalert", "1s", _AT_ONCE))
 
 
 @dataclass(slots=True)
 class Webhook:
-    """Receives what Alertmanager sends; `told`: when each service was first told of, unix seconds."""
+    """Receives what Alertmanager sends; `told`: by system, when each service was first told of, unix seconds."""
 
-    told: dict[str, float] = field(default_factory=dict)
+    told: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
@@ -63,7 +89,8 @@ class Webhook:
         at = time.time()
         for alert in (await request.json())["alerts"]:
             if alert["status"] == "firing":
-                self.told.setdefault(alert["labels"]["service"], at)
+                labels = alert["labels"]
+                self.told.setdefault(labels["system"], {}).setdefault(labels["service"], at)
         return web.Response()
 
 
@@ -75,13 +102,16 @@ async def measure(folder: Path, say: Say) -> list[Figure]:
         await asyncio.to_thread(alertmanager.start)
         stack.callback(alertmanager.stop)
         rule = folder / "alert.yml"
-        rule.write_text(yaml.safe_dump(_write_alert()))
+        rule.write_text(yaml.safe_dump(_write_alerts(PROMETHEUS)))
         scraped = fleet.scraped(folder / "prometheus", every="15s", rule_files=[rule], alertmanagers=[alertmanager.target])
         prometheus = await stack.enter_async_context(scraped)
+        other = folder / "vmalert.yml"
+        other.write_text(yaml.safe_dump(_write_alerts(VMALERT)))
+        stack.enter_context(make_vmalert(folder / "vmalert", other, prometheus.url, [alertmanager.target]))
         rules = write_rules(folder / "rules")
         accounts = {
             name: await stack.enter_async_context(_run_daemon(folder / every, rules, prometheus.url, every))
-            for name, every in ((FAST, "2s"), (DEFAULT, "5s"))
+            for name, every in ((FASTEST, "1s"), (FAST, "2s"), (DEFAULT, "5s"))
         }
         flips = await _flip_all(fleet, say)
         told = await _wait_for_all(accounts, hook, say)
@@ -97,7 +127,7 @@ def find_floor(prometheus: Prometheus, service: str, flip: float) -> float:
     answer = get_json(
         prometheus.port,
         "/api/v1/query_range",
-        query=f'({_RATIO}) and on (service) http_requests_total{{service="{service}", code="200"}}',
+        query=f'({RATIO}) and on (service) http_requests_total{{service="{service}", code="200"}}',
         start=f"{flip:.3f}",
         end=f"{flip + _LONGEST_SECONDS:.3f}",
         step=f"{_STEP_SECONDS}",
@@ -143,7 +173,8 @@ async def _flip_all(fleet: Fleet, say: Say) -> dict[str, float]:
 async def _wait_for_all(accounts: Mapping[str, PagerDuty], hook: Webhook, say: Say) -> dict[str, dict[str, float]]:
     deadline = time.monotonic() + LAST_SECONDS
     while True:
-        told = {name: read_pages(account) for name, account in accounts.items()} | {OTHERS: dict(hook.told)}
+        told = {name: read_pages(account) for name, account in accounts.items()}
+        told |= {peer.row: dict(hook.told.get(peer.system, {})) for peer in (*PROMETHEUS, *VMALERT)}
         if all(len(seen) == FLIPS for seen in told.values()) or time.monotonic() > deadline:
             return told
         say(f"waiting for the last messages: {', '.join(str(len(seen)) for seen in told.values())} of {FLIPS}")
@@ -152,13 +183,24 @@ async def _wait_for_all(accounts: Mapping[str, PagerDuty], hook: Webhook, say: S
 
 def _route(url: str) -> dict[str, object]:
     """Every default of Alertmanager but the grouping: without `group_by` all services would share one group's delays."""
-    route = {"receiver": "hook", "group_by": ["alertname", "service"]}
+    at_once = "|".join(peer.system for peer in (*PROMETHEUS, *VMALERT) if peer.wait == _AT_ONCE)
+    route = {
+        "receiver": "hook",
+        "group_by": ["alertname", "service", "system"],
+        "routes": [{"matchers": [f'system=~"{at_once}"'], "group_wait": _AT_ONCE}],
+    }
     return {"route": route, "receivers": [{"name": "hook", "webhook_configs": [{"url": url}]}]}
 
 
-def _write_alert() -> dict[str, object]:
-    """The same condition for Prometheus, without `for`."""
-    return {"groups": [{"name": "fleet", "rules": [{"alert": "Errors", "expr": f"{_RATIO} > {LIMIT}"}]}]}
+def _write_alerts(peers: Sequence[Peer]) -> dict[str, object]:
+    """The same condition for the peers, without `for`."""
+    rule = {"alert": "Errors", "expr": f"{RATIO} > {LIMIT}"}
+    return {
+        "groups": [
+            {"name": peer.system, "interval": peer.interval, "rules": [rule | {"labels": {"system": peer.system}}]}
+            for peer in peers
+        ]
+    }
 
 
 def _describe(name: str, flips: Mapping[str, float], floors: Mapping[str, float], told: Mapping[str, float]) -> Sequence[Figure]:
@@ -182,9 +224,10 @@ QUESTION = Question(
     text="How long does a breach take to become a page?",
     method=(
         f"{FLIPS} services begin to fail {SHARE:.0%} of their requests, one every {SPACING_SECONDS:g} s; scrape interval 15 s, "
-        "rule http-errors (5 m window, 1%, no `for`). Both systems read the same Prometheus: rule evaluation every 15 s, "
-        "Alertmanager with its default `group_wait` of 30 s, grouped by service. The floor is the first instant at which the "
-        "scraped samples fulfil the condition, as Prometheus tells afterwards: window, threshold and scrape times alone make it."
+        "rule http-errors (5 m window, 1%, no `for`). All read the same Prometheus. 1 m is the default of Prometheus and vmalert, "
+        "15 s the interval of the configuration that Prometheus ships; alerts are grouped by service. The floor is the first "
+        "instant at which the scraped samples fulfil the condition, as Prometheus tells afterwards: window, threshold and scrape "
+        "times alone make it."
     ),
     minutes=5.5,
     measure=measure,

@@ -40,10 +40,11 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`measure` works in an empty folder and tells what it is at; `minutes` is about how long it takes."""
+    """`measure` works in an empty folder and tells what it is at, for about `minutes`; columns in the unit `plot` are drawn."""
 
     name: str
     text: str
     method: str
     minutes: float
     measure: Callable[[Path, Say], Awaitable[list[Figure]]]
+    plot: str = ""

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.history import find_last
+from benchmarks.plot import draw_growth
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,9 +53,21 @@ def write_markdown(questions: Sequence[Question], runs: Sequence[Run]) -> str:
         heading, rows = lay_out(run.figures[question.name])
         lines = [f"## {question.text}", "", question.method, "", _join(heading), _join(["---"] * len(heading))]
         lines += [_join(row) for row in rows]
+        if question.plot:
+            lines += ["", f"![{question.text}](performance-{question.name}.svg)"]
         lines += ["", f"{run.at}, commit {run.commit}, {run.machine}."]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def draw_plots(questions: Sequence[Question], runs: Sequence[Run]) -> dict[str, str]:
+    """File names and pictures of the questions that have one."""
+    asked = ((question, find_last(runs, question.name)) for question in questions if question.plot)
+    return {
+        f"performance-{question.name}.svg": draw_growth(question.text, run.figures[question.name], question.plot)
+        for question, run in asked
+        if run is not None
+    }
 
 
 def lay_out(figures: Sequence[Figure]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -8,6 +8,8 @@ import typer
 
 from detector.cli.setting import read_settings
 
+_YOUNG_OBJECTS = 50_000  # an answer over 20,000 series makes as many, none in a cycle; at 700 they are searched over and over
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
@@ -21,6 +23,7 @@ def run() -> None:
     from detector.daemon import run as run_daemon
 
     gc.freeze()  # nor does a later collection look through it
+    gc.set_threshold(_YOUNG_OBJECTS)
     gc.enable()
 
     raise typer.Exit(run_daemon(settings))

@@ -1,6 +1,6 @@
-"""A real Alertmanager on a free port, alone (no cluster), with the configuration a test gives."""
+"""A real Alertmanager on a free port, alone or gossiping with others, with the configuration a test gives."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,9 +13,19 @@ from tests.kit.web import get_json, is_answering
 
 
 class Alertmanager:
-    """As a context manager it runs within the block. Without `config` it receives alerts and tells nobody."""
+    """As a context manager it runs within the block. Without `config` it receives alerts and tells nobody.
 
-    def __init__(self, folder: Path, *, config: Mapping[str, object] | None = None, port: int | None = None) -> None:
+    `cluster` are its options of the gossip; alone by default.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        config: Mapping[str, object] | None = None,
+        port: int | None = None,
+        cluster: Sequence[str] = ("--cluster.listen-address=",),
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
         path = folder / "alertmanager.yml"
@@ -26,7 +36,7 @@ class Alertmanager:
                 f"--config.file={path}",
                 f"--storage.path={folder / 'data'}",
                 f"--web.listen-address=127.0.0.1:{self.port}",
-                "--cluster.listen-address=",
+                *cluster,
             ],
             log=folder / "alertmanager.log",
             cwd=folder,
