@@ -76,7 +76,7 @@ def test_what_is_found_is_written_and_loads(shop: Prometheus, tmp_path: Path, ca
     assert not any("istio" in rule.name for rule in rules.rules)
     files, findings = find_trials([folder])
     assert not findings
-    assert {file.name for file in files} == {"http.test.yaml", "envoy.test.yaml", "host.test.yaml"}
+    assert {file.name for file in files} == {"http.test.yaml", "http-lasting.test.yaml", "envoy.test.yaml", "host.test.yaml"}
     for file in files:
         assert not read_trials(file)[1]
 

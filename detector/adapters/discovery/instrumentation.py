@@ -27,6 +27,12 @@ KNOWN = (
         ("service", "job"),
     ),
     Instrumentation(
+        "HTTP counters and average latencies, for small faults of core services that last",
+        "library/http-lasting.yaml",
+        ("http_requests_total", "http_request_duration_seconds_sum", "http_request_duration_seconds_count"),
+        ("service", "job"),
+    ),
+    Instrumentation(
         "OpenTelemetry",
         "library/opentelemetry.yaml",
         ("http_server_request_duration_seconds_bucket", "http_server_request_duration_seconds_count"),
