@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 FLIPS = 24
 SPACING_SECONDS = 7.3  # no divisor of the scrape interval: flips fall everywhere between two scrapes
 WARM_SECONDS = 60
-LAST_SECONDS = 120
+LAST_SECONDS = 240
 TARGETS = 8
 SHARE = 0.1
 LIMIT = 0.01
