@@ -245,7 +245,12 @@ def _change_severity(ledger: Ledger, transition: Transition) -> None:
             settle_by=transition.settle_by,
         )
         ledger.touch(incident)
-        ledger.hold(incident, changed)
+        if transition.change is Change.FELL or not transition.summary:
+            ledger.hold(incident, changed)
+            continue
+        # the title of a page is what is true now, not what was at the first breach
+        title = transition.summary if incident.summary == alert.summary else incident.summary
+        ledger.hold(replace(incident, summary=title), replace(changed, summary=transition.summary))
 
 
 def _note_unknown(ledger: Ledger, transition: Transition) -> None:

@@ -83,6 +83,8 @@ class Metrics:
             self._remove_rule(name)
         for name in names - self._rules:
             self._add_rule(name)
+        for rule in rules:
+            self._interval.labels(rule.name).set(rule.every_seconds)
         self._rules = names
         if at is not None:
             self._reloaded.set(1)
@@ -209,6 +211,7 @@ class Metrics:
             rule,
             registry=registry,
         )
+        self._interval = Gauge("detector_rule_interval_seconds", "How often a rule is evaluated.", rule, registry=registry)
         self._query_seconds = Histogram("detector_query_duration_seconds", "Time of one query.", buckets=_QUERY, registry=registry)
         self._query_errors = Counter("detector_query_errors_total", "Queries that failed.", ["reason"], registry=registry)
 
@@ -303,7 +306,7 @@ class Metrics:
             metric.remove_by_labels({"rule": name})
 
     def _single(self) -> tuple[MetricWrapperBase, ...]:
-        return (self._evaluation_seconds, self._missed, self._last_success)
+        return (self._evaluation_seconds, self._missed, self._last_success, self._interval)
 
     def _remember(self, incident: Incident) -> None:
         if incident.status is Status.CLOSED:

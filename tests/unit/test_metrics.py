@@ -86,6 +86,11 @@ def test_the_build_and_the_reload_are_told(metrics: Metrics) -> None:
     assert _value(metrics, "detector_config_last_reload_success_timestamp_seconds") == 50.0
 
 
+def test_the_interval_of_a_rule_is_told(metrics: Metrics) -> None:
+    """So that an alert on rules that are not evaluated knows how long each may take."""
+    assert _value(metrics, 'detector_rule_interval_seconds{rule="http-errors"}') == 5.0
+
+
 def test_the_process_is_measured_and_no_created_series_stand_beside_counters(metrics: Metrics) -> None:
     """Memory and CPU of the process are there; `_created` series, which nobody uses, are not."""
     text = metrics.render().decode()

@@ -107,6 +107,19 @@ def test_a_rise_from_medium_to_high_pages_under_a_further_key_and_the_resolve_cl
     assert all(page.closed for page in play.incident.pages)
 
 
+def test_the_title_of_a_rise_is_what_is_true_then() -> None:
+    """Not what was true when the alert fired; a fall leaves the title of what was worst, and an alert that joined changes none."""
+    play = Play()
+    play("fired errors medium", "fired latency medium")
+    for change, expected in (("rose", "30% fail"), ("fell", "30% fail")):
+        transition = told(f"{change} errors high", play.course.now)
+        play.course.tell(replace(transition, summary="30% fail" if change == "rose" else "2% fail"), seconds=10)
+        assert play.incident.summary == expected
+    play.course.tell(replace(told("rose latency high", play.course.now), summary="slow"), seconds=10)
+    assert play.incident.summary == "30% fail"
+    assert [notice.values["title"] for notice in play.course.notices if notice.kind.value == "rise"] == ["30% fail"]
+
+
 def test_with_same_key_a_rise_goes_to_the_key_that_is_open() -> None:
     """DETECTOR_PAGERDUTY__ON_RISE=same_key."""
     play = Play(on_rise_new_key=False)
