@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 BUCKET_SECONDS = 30.0
 BUCKETS = 120
+LEAST_SECONDS = 300.0  # so much is shown when less is known
 
 
 class Trail:
@@ -63,7 +64,7 @@ class Trail:
         return RuleTrail(
             signal="" if watched is None else watched.signal,
             limits=() if watched is None else watched.limits,
-            begin=now - BUCKETS * BUCKET_SECONDS,
+            begin=max(now - BUCKETS * BUCKET_SECONDS, min(now - LEAST_SECONDS, points[0][0] if points else now)),
             end=now,
             points=tuple(points),
             fault=self._fault,

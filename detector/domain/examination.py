@@ -16,6 +16,7 @@ from detector.domain.check import SYMPTOMS, Check, Diagnosis, Result, Verdict, d
 from detector.domain.incident import Book, Decision, Incident, NoticeKind, Status
 from detector.domain.ledger import Ledger, Paging
 
+KIND = "check"
 KEPT_SUSPECTS = 10
 MESSAGE_CHARACTERS = 1500
 PAGE_SECONDS = 60.0  # after this long a page hears no more: somebody may have resolved it where we do not see it at once
@@ -107,7 +108,7 @@ def summarise(diagnosis: Diagnosis, *, still: bool = False) -> str:
 
 def _say(ledger: Ledger, incident: Incident, results: Iterable[Result]) -> None:
     for result in results:
-        ledger.say(incident, "check", describe_result(result)[:MESSAGE_CHARACTERS])
+        ledger.say(incident, KIND, describe_result(result)[:MESSAGE_CHARACTERS])
 
 
 def _tell_pages(ledger: Ledger, incident: Incident, bad: Iterable[Result]) -> None:

@@ -152,7 +152,7 @@ async def test_rules_show_their_last_hour_and_their_last_error(enter: Enter) -> 
     _, _, text = await (await enter(Shop())).get("/rules")
     rows = {found[1]: row for row in text.split("<tr>")[2:] if (found := re.search(r"<bdi>([\w-]+)</bdi>", row))}
     assert '<svg class="spark"' in rows["http-errors"]
-    assert "the last hour: 0.1" in rows["http-errors"]
+    assert "the last 1h: 0.1" in rows["http-errors"]
     assert "no value yet" in rows["disk-full"]
     assert "ago</time>: " in rows["queue-depth"]
     assert "connection refused" in rows["queue-depth"]

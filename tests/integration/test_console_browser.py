@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from detector.domain.postmortem import Curve, Mark
+from detector.ports.plot import Plot
+from detector.ports.query import RuleReport, RuleTrail
 from detector.web.access import Access
 from tests.kit.browser import DESKTOP, PHONE, find_barriers, open_browser, open_page
 from tests.kit.gallery import PAGES, Shop, fill_news, log_in, serve
@@ -15,7 +18,7 @@ from tests.kit.sample import make_event, make_incident
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from detector.domain.incident import Event
+    from detector.domain.incident import Event, Incident
 
 EVIL = '"><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">\u202egnp.exe\' {{7*7}}'
 # the least ratio between a text and what lies behind it, over all texts of the page (WCAG 2.2, 1.4.3), with where it was found
@@ -62,6 +65,20 @@ class Hostile(MemoryDaemon):
         words |= {"links": {EVIL: "javascript:document.title='owned'", "more": EVIL}, "see_also": (EVIL,)}
         self.incidents = [make_incident(1, **words)]
 
+    async def plot(self, incident: Incident) -> Plot:
+        """Names that try to leave the drawing."""
+        points = ((1000.0, 1.0), (1100.0, 2.0))
+        curves = (Curve(EVIL, EVIL, EVIL, points, 1.5), Curve(EVIL, EVIL, EVIL, points))
+        return Plot(incident.opened, 1100.0, curves, (Mark(1050.0, f"mitigation {EVIL}"), Mark(1001.0, "breach")), EVIL)
+
+    def rule_reports(self) -> Sequence[RuleReport]:
+        """A rule with such a name, that failed with such words."""
+        return [RuleReport(EVIL, EVIL, 5.0, 10.0, 10.0, EVIL, {"firing": 1})]
+
+    def rule_trail(self, rule: str) -> RuleTrail:
+        """Of such a signal."""
+        return RuleTrail(rule, 0.0, 3600.0, ((3000.0, 0.0), (3030.0, 0.2)), (0.01,), EVIL, 2000.0)
+
     async def timeline(self, incident: str) -> Sequence[Event]:
         """Written by an enemy."""
         return [make_event(1, incident=incident, message=EVIL, actor=EVIL, kind=EVIL)]
@@ -73,7 +90,7 @@ async def test_hostile_values_do_nothing() -> None:
     async with serve(daemon, now=None) as (url, metrics), open_browser() as browser, open_page(browser) as (page, said):
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
-        for path in ("/", "/incidents/incident-00001", "/history?status=open"):
+        for path in ("/", "/incidents/incident-00001", "/rules", "/history?status=open"):
             await page.goto(url + path)
             await page.locator("#live", has_text="live").wait_for()
             daemon.incidents[0].links["fresh"] = EVIL  # type: ignore[index]  # a dict, whatever its type says

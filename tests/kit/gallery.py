@@ -50,6 +50,7 @@ OPENED = "#run-2"  # what a second mitigation would run
 PAGES = {
     "incidents": "/",
     "incident": "/incidents/7c1e90ab24d5",
+    "unclaimed": "/incidents/91b0c2d3e4f5",
     "recovered": f"/incidents/{OVER}",
     "rules": "/rules",
     "silences": "/silences",
@@ -74,6 +75,9 @@ class Shop(MemoryDaemon):
 
     async def timeline(self, incident: str) -> Sequence[Event]:
         """From the breach to the second look."""
+        if incident == "91b0c2d3e4f5":
+            told = [(-840, "detector", "opened", "latency_p99 2.1 s > 0.8 s"), (-839, "detector", "paged", "PagerDuty accepted it")]
+            return [Event(incident, NOW + at, *rest) for at, *rest in told]
         if incident != "7c1e90ab24d5":
             told = [
                 (-9000, "detector", "opened", ""),
@@ -84,7 +88,10 @@ class Shop(MemoryDaemon):
         told = [
             (-1260, "detector", "opened", "error_rate 6.1% > 1%"),
             (-1259, "detector", "paged", "payments: PagerDuty accepted it"),
-            (-1256, "detector", "diagnosed", "third parties are bad: card-gateway answers 503"),
+            (-1258, "detector", "check", "\u2705 recent deploy: no deploy in the last 2 h"),
+            (-1257, "detector", "check", "\u2705 database: latency as an hour ago"),
+            (-1257, "detector", "check", "\u2754 resources: no series of memory for payments"),
+            (-1256, "detector", "check", "\U0001f534 third parties: card-gateway: 31% of calls fail since 07:38"),
             (-1100, "ana", "acknowledged", ""),
             (-900, "detector", "severity", "rose from high to critical: error_rate 12.9%"),
             (-640, "ana", "note", "Card gateway confirms an outage on their side.\nTicket 88121 is open with them."),
@@ -157,7 +164,8 @@ async def serve(daemon: Any, access: Access | None = None, *, now: float | None 
     """The web side of such a daemon on a free port; its address. `now` None: the time of day."""
     metrics = Metrics("1", ("pagerduty", "slack", "email"))
     shop: Any = daemon if isinstance(daemon, Shop) else None
-    parts = {"query": daemon, "desk": daemon, "pulse": daemon, "aid": shop, "plotter": shop}
+    plotter: Any = daemon if hasattr(daemon, "plot") else None
+    parts = {"query": daemon, "desk": daemon, "pulse": daemon, "aid": shop, "plotter": plotter}
     site = Site(metrics=metrics, access=access or Access(), version="1", **parts)
     server = WebServer(site, "127.0.0.1", 0)
     server.bind()
@@ -217,10 +225,11 @@ def _list_incidents() -> list[Incident]:
               verifications=(Verification("health", ok=False, at=NOW - 20, message="HTTP 503"),
                              Verification("refund queue is empty", human=True)),
               checks=(Result(Check.DEPLOY, Verdict.OK, "no deploy in the last 2 h"),
-                      Result(Check.THIRD_PARTIES, Verdict.BAD, "card-gateway: 31% of calls fail since 11:38",
+                      Result(Check.THIRD_PARTIES, Verdict.BAD, "card-gateway: 31% of calls fail since 07:38",
                              "https://status.example.org"),
                       Result(Check.DATABASE, Verdict.OK, "latency as an hour ago"),
-                      Result(Check.RESOURCES, Verdict.UNKNOWN, "no series of memory for payments")),
+                      Result(Check.RESOURCES, Verdict.UNKNOWN, "no series of memory for payments"),
+                      Result(Check.CONFIGURATION, Verdict.UNKNOWN, "no series of a configuration hash")),
               suspects=(Suspect("card-gateway", 0.91, "its errors began 40 s before those of payments"),)),
         _make("91b0c2d3e4f5", "checkout", "checkout answers slowly: p99 2.4s", Severity.HIGH, Status.OPEN, -840,
               rule="http-latency-p99", signal=("latency_p99", 2.4, 3.1, 0.8)),

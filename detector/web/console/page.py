@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, cast
 
-from detector.domain import mitigation
+from detector.domain import examination, mitigation
+from detector.domain.check import Verdict
 from detector.domain.response import STATES, ResponseError
 from detector.domain.silence import MuteStatus
 from detector.domain.view import merge_live, view_event, view_incident
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 NOW_LIMIT, HISTORY_LIMIT, MUTE_LIMIT = 200, 50, 200
 MAX_CURSOR = 200
+LEAST_FOLDED = 3
 SEVERITIES = ("critical", "high", "medium", "low")
 STATUSES = ("open", "acknowledged", "resolved", "closed")
 DONE = {
@@ -64,13 +67,15 @@ class Pages:
         page = await self._query.list_incidents(wanted)
         found = [self._view(incident) for incident in page.incidents]
         found.sort(key=lambda each: (each["status"] == "resolved", SEVERITIES.index(each["severity"]), each["opened"]))
+        reports = self._query.rule_reports()
         active = [each for each in found if each["status"] != "resolved"]
         return {
             "active": active,
             "watched": [each for each in found if each["status"] == "resolved"],
             "more": page.cursor is not None,
             "pending": sum(alert.state.phase.value == "pending" for alert in self._query.live_alerts()),
-            "rules": len(self._query.rule_reports()),
+            "rules": len(reports),
+            "blind": sum(report.health != "ok" for report in reports),
         }
 
     async def incident(self, identity: str) -> dict[str, Any]:
@@ -82,12 +87,16 @@ class Pages:
         offers = list(await self._aid.list_offers(identity)) if self._aid is not None else []
         document, picture = await self._read_postmortem(identity) if found.resolved is not None else (None, None)
         timeline = [_split_output(view_event(event)) for event in reversed(await self._query.timeline(identity))]
+        shown = self._view(found)
+        told = [check for check in shown["checks"] if check["verdict"] != Verdict.UNKNOWN]
         return {
+            "told": sorted(told, key=lambda check: check["verdict"] != Verdict.BAD),
+            "unsure": [check for check in shown["checks"] if check["verdict"] == Verdict.UNKNOWN],
             "document": document,
             "plot": plot if plot is not None and (plot.curves or plot.fault or picture is None) else None,
             "plotted": picture is not None,
-            "incident": self._view(found),
-            "timeline": timeline,
+            "incident": shown,
+            "timeline": _fold_checks(timeline),
             "outputs": {(event["at"], event["actor"]): event["output"] for event in timeline if event["output"]},
             "offers": offers,
             "ran": {(run.ended, run.by) for offer in offers for run in offer.runs},
@@ -112,13 +121,14 @@ class Pages:
         return text, plot
 
     async def rules(self) -> dict[str, Any]:
-        """Every rule: the ill ones first, then the firing."""
+        """Every rule: what cannot be evaluated first, then what fires or is about to, then what has no data."""
         reports = sorted(
             self._query.rule_reports(),
             key=lambda each: (
-                each.health not in {"error", "no_data"},
+                each.health != "error",
                 not each.alerts.get("firing"),
                 not each.alerts.get("pending"),
+                each.health != "no_data",
             ),
         )
         trails = {report.name: self._query.rule_trail(report.name) for report in reports}
@@ -163,6 +173,16 @@ class Pages:
         shown = cast("dict[str, Any]", view_incident(merge_live(incident, self._query.live_state)))
         worst = max(shown["opened"], shown["resolved"] or 0.0)
         return shown | {"own": incident.own, "lasted": worst - shown["opened"] if shown["resolved"] else None}
+
+
+def _fold_checks(timeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Answers of checks that follow each other become one line, which holds them; they stand under "Diagnosis" as well."""
+    folded: list[dict[str, Any]] = []
+    for is_check, events in groupby(timeline, key=lambda event: event["kind"] == examination.KIND):
+        group = list(events)
+        folds = is_check and len(group) >= LEAST_FOLDED
+        folded += [group[0] | {"checks": group}] if folds else [event | {"checks": ()} for event in group]
+    return folded
 
 
 def _split_output(event: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from detector.domain.plot import ROW, draw_panel, draw_spark, draw_words, place_words
-from detector.domain.quantity import format_signal
+from detector.domain.quantity import format_signal, format_span
 from detector.domain.text import clean_line
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def draw_trail(trail: RuleTrail) -> Markup:
         return Markup("")
     drawn = draw_spark(trail.points, trail.begin, trail.end, trail.limits, _SPARK_WIDTH, _SPARK_HEIGHT)
     values = [value for _, value in trail.points]
-    words = f"the last hour: {_show(trail.signal, min(values), *values)} to {_show(trail.signal, max(values), *values)}"
+    least, most = (_show(trail.signal, value, *values) for value in (min(values), max(values)))
+    words = f"the last {format_span(trail.end - trail.begin)}: {least} to {most}"
     frame = Markup('<svg class="spark" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}">{3}</svg>')
     return frame.format(_SPARK_WIDTH, _SPARK_HEIGHT, words, Markup("").join(Markup(part) for part in drawn))  # noqa: S704 - numbers
 
