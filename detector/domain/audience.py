@@ -14,10 +14,10 @@ from detector.domain.ledger import DETECTOR, Ledger
 
 SLACK, MQTT, WEBHOOK, EMAIL, STATUSPAGE = "slack", "mqtt", "webhook", "email", "statuspage"
 ON_CALL, STAKEHOLDERS = "on_call", "stakeholders"
-_ON_CALL_HEARS = frozenset({NoticeKind.RISE, NoticeKind.RESOLVE, NoticeKind.RELAPSE, NoticeKind.REMINDER})
+_ON_CALL_HEARS = frozenset({NoticeKind.RISE, NoticeKind.RESOLVE, NoticeKind.RELAPSE, NoticeKind.REMINDER, NoticeKind.ESCALATE})
 _PUBLIC_HEARS = frozenset({NoticeKind.RESOLVE, NoticeKind.RELAPSE})
 _SILENT_ABOUT = {
-    MQTT: frozenset({NoticeKind.REMINDER, NoticeKind.SUMMON}),
+    MQTT: frozenset({NoticeKind.REMINDER, NoticeKind.SUMMON, NoticeKind.ESCALATE}),
     WEBHOOK: frozenset({NoticeKind.SUMMON}),
 }
 

@@ -204,6 +204,8 @@ def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
         state="investigating",
         eta="",
         summoned=False,
+        summoned_at=None,
+        escalations=0,
         stale=False,
         verifying=None,
         verifications=list_verifications(ledger, incident),

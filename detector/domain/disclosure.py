@@ -96,7 +96,7 @@ def read_state(kind: NoticeKind, facts: Mapping[str, Any]) -> str:
             return known if known in {MONITORING, RESOLVED} else RESOLVED
         case NoticeKind.CLOSE:
             return RESOLVED
-        case NoticeKind.UPDATE | NoticeKind.ACKNOWLEDGE | NoticeKind.REMINDER | NoticeKind.SUMMON:
+        case NoticeKind.UPDATE | NoticeKind.ACKNOWLEDGE | NoticeKind.REMINDER | NoticeKind.SUMMON | NoticeKind.ESCALATE:
             is_over = facts.get("status") in {"resolved", "closed"}
             return str(known) or (RESOLVED if is_over else INVESTIGATING)
         case _:

@@ -54,6 +54,7 @@ class NoticeKind(StrEnum):
     CLOSE = "close"
     REMINDER = "reminder"
     SUMMON = "summon"
+    ESCALATE = "escalate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Incident:
     `muted_since`; `heard` is the severity it had before, None where its episode began muted.
     `quiet`: it pages only above this severity (folded into a storm, or flapping). `verifying`: its metrics have recovered and its
     probes have not passed yet. `checks` and `suspects` are those of the episode `diagnosed`.
-    `mitigated`: when the first of `mitigations` was started.
+    `mitigated`: when the first of `mitigations` was started. `escalations`: responders called since, as nobody acknowledged.
     """
 
     id: str
@@ -188,6 +189,8 @@ class Incident:
     route: str = ""
     see_also: tuple[str, ...] = ()
     summoned: bool = False
+    summoned_at: float | None = None
+    escalations: int = 0
     stale: bool = False
     verifying: float | None = None
     verifications: tuple[Verification, ...] = ()

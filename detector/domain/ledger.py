@@ -32,6 +32,7 @@ class Paging:
     pagerduty: bool = True
     audience: tuple[tuple[str, str], ...] = ()
     update_every_seconds: float = 1800.0
+    escalate_after_seconds: float = 900.0
     customer_delay_seconds: float = 300.0
     storm_threshold: int = 20
     tells_pages: bool = False

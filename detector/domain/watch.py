@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from detector.domain.audience import find_customer_due, open_channels, tell
+from detector.domain.escalation import escalate, find_escalation_due
 from detector.domain.incident import Incident, JoinedAlert, NoticeKind
 from detector.domain.ledger import Ledger
 from detector.domain.mute import find_mute
@@ -39,9 +40,9 @@ def inform(ledger: Ledger, before: Incident | None, incident: Incident) -> Incid
         incident = _tell_change(ledger, before, incident, news)
     incident = open_channels(ledger, incident)
     if incident.severity >= Severity.HIGH and not incident.summoned and not incident.own:
-        incident = ledger.put(replace(incident, summoned=True))
+        incident = ledger.put(replace(incident, summoned=True, summoned_at=ledger.now))
         incident = tell(ledger, incident, NoticeKind.SUMMON, f"{incident.severity.value}: owner and manager are asked to join")
-    return _note_stale(ledger, incident)
+    return _note_stale(ledger, escalate(ledger, incident))
 
 
 def find_due(ledger: Ledger, incident: Incident, moments: Sequence[float]) -> float | None:
@@ -53,6 +54,9 @@ def find_due(ledger: Ledger, incident: Incident, moments: Sequence[float]) -> fl
             due.append(customer)
         if incident.told and incident.updated is not None and ledger.paging.update_every_seconds:
             due.append(incident.updated + ledger.paging.update_every_seconds)
+        escalation = find_escalation_due(ledger, incident)
+        if escalation is not None:
+            due.append(escalation)
         if not incident.stale:
             due += [_find_stale(alert) for alert in _list_unknown(incident)]
     settle_end = find_settle_end(incident, ledger.now)

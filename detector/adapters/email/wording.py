@@ -65,6 +65,7 @@ ON_CALL: Templates = {
     "close": "[{{ severity }}] Closed: {{ title }}" + _ON_CALL_BODY,
     "reminder": "[{{ severity }}] Still {{ state }}: {{ title }}" + _ON_CALL_BODY,
     "summon": "[{{ severity }}] You are called: {{ title }}" + _ON_CALL_BODY,
+    "escalate": "[{{ severity }}] Nobody has acknowledged: {{ title }}" + _ON_CALL_BODY,
 }
 
 _PUBLIC_BODY = """
@@ -100,7 +101,7 @@ STAKEHOLDERS: Templates = {
 
 def choose_public(delivery: Delivery) -> tuple[str, Mapping[str, Any]] | None:
     """Name of the stakeholders' template and its values; None where the notice is nothing to tell them."""
-    if delivery.kind is NoticeKind.SUMMON:
+    if delivery.kind in {NoticeKind.SUMMON, NoticeKind.ESCALATE}:
         return None
     told = disclose(delivery.kind, delivery.severity, delivery.values)
     is_watched = delivery.kind is NoticeKind.RESOLVE and told.state == MONITORING

@@ -32,7 +32,7 @@ def choose_action(kind: NoticeKind) -> str:
     match kind:
         case NoticeKind.TRIGGER | NoticeKind.RISE | NoticeKind.RELAPSE:
             return "trigger"
-        case NoticeKind.UPDATE | NoticeKind.REMINDER | NoticeKind.SUMMON:
+        case NoticeKind.UPDATE | NoticeKind.REMINDER | NoticeKind.SUMMON | NoticeKind.ESCALATE:
             return "trigger"
         case NoticeKind.ACKNOWLEDGE:
             return "acknowledge"

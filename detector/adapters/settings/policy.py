@@ -27,6 +27,7 @@ def make_paging(settings: Settings) -> Paging:
         pagerduty=PAGERDUTY in settings.channels,
         audience=list_audience(settings),
         update_every_seconds=settings.update_every,
+        escalate_after_seconds=settings.escalate_after,
         storm_threshold=settings.storm_threshold,
         tells_pages=settings.pagerduty.diagnosis == "trigger",
     )

@@ -44,6 +44,7 @@ TEMPLATES: Mapping[str, str] = {
         "{% if mentions %}{{ mentions }}: {% endif %}service {{ service }} {{ condition }} ({{ severity | upper }}), "
         "the service owner and the manager are called in." + _TAIL
     ),
+    NoticeKind.ESCALATE.value: "{% if everyone %}{{ everyone }}: {% endif %}service {{ service }} still {{ condition }}." + _TAIL,
 }
 _TEXTS = (
     "title",
@@ -103,7 +104,8 @@ def list_values(delivery: Delivery) -> dict[str, Any]:
         "recovery": _describe_recovery(facts),
         "resolved_at": format_time(facts.get("resolved") or delivery.created),
         "who": values.get("acknowledged_by") or ("" if values.get("actor") == "detector" else values.get("actor", "")),
-        "mentions": _list_mentions(responders if isinstance(responders, Mapping) else {}),
+        "mentions": _list_mentions(responders, "service_owner", "on_call_manager"),
+        "everyone": _list_mentions(responders, "on_call_engineer", "on_call_manager", "service_owner"),
     }
     return values
 
@@ -150,6 +152,7 @@ def _describe_recovery(facts: Mapping[str, Any]) -> str:
     return escape_text(f"{name or 'value'} {shown}") + (f" ({rest})" if rest else "")
 
 
-def _list_mentions(responders: Mapping[str, Any]) -> str:
-    wanted = (mention(responders.get(role)) for role in ("service_owner", "on_call_manager"))
+def _list_mentions(responders: object, *roles: str) -> str:
+    known = responders if isinstance(responders, Mapping) else {}
+    wanted = (mention(known.get(role)) for role in roles)
     return " ".join(dict.fromkeys(filter(None, wanted)))

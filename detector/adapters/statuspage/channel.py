@@ -67,7 +67,7 @@ class AtlassianStatuspage:
 
     async def send(self, delivery: Delivery, *, now: float) -> Receipt:
         """Make the page say it. Raises as the port says."""
-        if delivery.kind is NoticeKind.SUMMON:
+        if delivery.kind in {NoticeKind.SUMMON, NoticeKind.ESCALATE}:
             return Receipt(credential=delivery.credential or "", note="a summon is nothing for the public")
         try:
             receipt = await self._say(delivery, now)

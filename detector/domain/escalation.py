@@ -1,0 +1,54 @@
+"""Whom to call next while nobody has acknowledged an incident that PagerDuty does not own.
+
+Where PagerDuty was paged, its escalation policy does this. Elsewhere our own channels do: every `escalate_after` one responder more
+is called, the engineer first, then the manager, then the owner; after that the reminders go on. Called by `watch` when an incident
+is settled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from detector.domain.audience import tell
+from detector.domain.incident import Incident, NoticeKind, Status
+from detector.domain.ledger import Ledger
+from detector.domain.severity import Severity
+
+RANKS = (
+    ("on_call_engineer", "the engineer on call"),
+    ("on_call_manager", "the manager on call"),
+    ("service_owner", "the service owner"),
+)
+
+
+def find_escalation_due(ledger: Ledger, incident: Incident) -> float | None:
+    """When the next responder is to be called; None where PagerDuty, a human or nobody has to."""
+    every = ledger.paging.escalate_after_seconds
+    if not every or incident.severity < Severity.HIGH or incident.status is not Status.OPEN or incident.own or not incident.told:
+        return None
+    if incident.summoned_at is None or incident.escalations >= len(RANKS) or any(not page.closed for page in incident.pages):
+        return None
+    if incident.quiet is not None and incident.severity <= incident.quiet:
+        return None
+    return incident.summoned_at + every * (incident.escalations + 1)
+
+
+def escalate(ledger: Ledger, incident: Incident) -> Incident:
+    """Call the next responder where that is due."""
+    due = find_escalation_due(ledger, incident)
+    if due is None or due > ledger.now:
+        return incident
+    role, words = RANKS[incident.escalations]
+    person = _find_responder(ledger, incident, role)
+    incident = ledger.put(replace(incident, escalations=incident.escalations + 1))
+    minutes = (ledger.now - (incident.summoned_at or ledger.now)) / 60
+    text = f"nobody acknowledged for {minutes:.0f} min: {words}{f', {person},' if person else ''} is called"
+    ledger.say(incident, "escalated", text)
+    return tell(ledger, incident, NoticeKind.ESCALATE, text)
+
+
+def _find_responder(ledger: Ledger, incident: Incident, role: str) -> str:
+    if known := incident.responders.get(role):
+        return known
+    service = ledger.catalogue.find(incident.service)
+    return str(getattr(service.responders, role)) or (service.owner if role == "service_owner" else "")
