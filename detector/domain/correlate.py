@@ -194,6 +194,7 @@ def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
         episode=incident.episode + 1,
         status=Status.OPEN,
         severity=alert.severity,
+        summary=alert.summary if alert.service == incident.service else incident.summary,
         acknowledged=None,
         acknowledged_by="",
         resolved=None,
