@@ -70,7 +70,7 @@ class LivePlotter:
         reading = self._renew(incident)
         await asyncio.wait((reading.task,), timeout=PATIENCE_SECONDS)
         if reading.task.done():
-            self._last[incident.id] = reading.task.result()
+            self._last[incident.id] = _keep_shown(reading.task.result(), self._last.get(incident.id))
         if (found := self._last.get(incident.id)) is None:
             return replace(plot, fault=f"no answer within {PATIENCE_SECONDS:g} s, still asking")
         return _fill(plot, *found)
@@ -120,6 +120,17 @@ class LivePlotter:
             found = await self._darkroom.trace(incident, rules, end, most=MOST_CURVES, deadline_seconds=DEADLINE_SECONDS)
             # steps lie on a grid, the last of them up to one step in the future, where Prometheus repeats the present
             return end, [replace(curve, points=tuple(point for point in curve.points if point[0] <= end)) for curve in found]
+
+
+def _keep_shown(
+    found: tuple[float, Sequence[Curve]], before: tuple[float, Sequence[Curve]] | None
+) -> tuple[float, Sequence[Curve]]:
+    """What was drawn before a query failed stands beside the reason, and ends where it ended."""
+    end, curves = found
+    failed = any(curve.fault for curve in curves) and not any(curve.points for curve in curves)
+    if before is None or not failed:
+        return found
+    return end, [*(curve for curve in before[1] if curve.points), *curves]
 
 
 def _fill(plot: Plot, end: float, curves: Sequence[Curve]) -> Plot:

@@ -84,12 +84,21 @@ async def test_an_open_incident_is_drawn_until_now(tmp_path: Path) -> None:
 
 
 async def test_a_failed_query_is_a_reason(tmp_path: Path) -> None:
-    """Nothing is raised, and the marks stand."""
-    async with draw(tmp_path) as (_, source, made, incident):
-        source.past = QueryFailed(FailureReason.CONNECT, "connection refused")
+    """Nothing is raised, and the marks stand; a curve that was drawn before stands too, and ends where it ended."""
+    async with draw(tmp_path) as (stage, source, made, incident):
+        source.past = failed = QueryFailed(FailureReason.CONNECT, "connection refused")
         plot = await made.plot(incident)
         assert (plot.fault, plot.curves) == ("connect connection refused", ())
         assert plot.marks
+        stage.clock.advance(plotter.KEEP_SECONDS)
+        source.past = RangeSamples()
+        good = await made.plot(incident)
+        assert (good.fault, len(good.curves)) == ("", 1)
+        source.past = failed
+        for _ in range(3):
+            stage.clock.advance(60)
+            plot = await made.plot(incident)
+            assert (plot.fault, plot.curves, plot.end) == ("connect connection refused", good.curves, stage.clock.now())
 
 
 async def test_a_prometheus_that_hangs_delays_no_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
