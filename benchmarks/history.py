@@ -101,5 +101,5 @@ def _ask_git(*words: str) -> str:
 
 def _describe_machine() -> str:
     names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-    memory = psutil.virtual_memory().total / (1 << 30)
-    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}, {memory:.0f} GiB, Python {platform.python_version()}"
+    memory = f"{psutil.virtual_memory().total / (1 << 30):.0f} GiB, load {os.getloadavg()[1]:.1f}"
+    return f"{os.cpu_count()} x {names[0] if names else platform.machine()}, {memory}, Python {platform.python_version()}"

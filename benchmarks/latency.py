@@ -227,7 +227,7 @@ QUESTION = Question(
         "rule http-errors (5 m window, 1%, no `for`). All read the same Prometheus. 1 m is the default of Prometheus and vmalert, "
         "15 s the interval of the configuration that Prometheus ships; alerts are grouped by service. The floor is the first "
         "instant at which the scraped samples fulfil the condition, as Prometheus tells afterwards: window, threshold and scrape "
-        "times alone make it."
+        "times alone make it. Below HIGH a page of detector waits while its severity still climbs, here until the next scrape."
     ),
     minutes=5.5,
     measure=measure,

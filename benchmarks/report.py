@@ -23,7 +23,7 @@ _HEADING = ("", "measured", "budget", "verdict")
 _STYLES = {"ok": "green", "OVER": "bold red"}
 _INTRODUCTION = """# What detection costs, and how long it takes
 
-Measured by `make bench` (about {minutes:.0f} minutes in all) on the real process, a real Prometheus and a real Alertmanager.
+Measured by `make bench` (about {minutes:.0f} minutes in all) on the real process, a real Prometheus, Alertmanager and vmalert.
 This page is written by `python -m benchmarks --markdown docs/performance.md` from `benchmarks/history.jsonl`; do not edit it.
 """
 
