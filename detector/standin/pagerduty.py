@@ -20,13 +20,15 @@ from aiohttp import web
 from detector.standin.account import ENGINEER, Account, User
 from detector.standin.event import Reading, read_event
 from detector.standin.ledger import Alert, CallWindow, Drop, Duplicate, Ledger
-from detector.standin.script import Reply, Script, Step
-from detector.standin.server import Server, answer_json, cut
+from detector.standin.prompter import Prompter, perform
+from detector.standin.server import Server, answer_json
 from detector.standin.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+
+    from detector.standin.script import Reply, Step
 
 CALLS_PER_WINDOW = 120
 _READ_LIMIT_BYTES = 64 * 1024 * 1024  # far above the documented limit, so that an oversized event is refused by rule
@@ -69,16 +71,16 @@ class PagerDuty:
         now: Callable[[], float] = time.time,
     ) -> None:
         self.routing_keys = dict(routing_keys)
-        self.script = Script()
         self.requests: list[Request] = []
         self._retry_after_seconds = retry_after_seconds
         self._now = now
+        self._prompter = Prompter(now)
+        self.script = self._prompter.script
         self._ledger = Ledger()
         self.account = Account(self._ledger)
         self.subscriptions: list[Subscription] = []
         self._sending: set[asyncio.Task[bool]] = set()
         self._calls = CallWindow(calls_per_window)
-        self._changed = asyncio.Event()
         self._server = Server(self._build_app(), port)
 
     @property
@@ -135,7 +137,7 @@ class PagerDuty:
     def _publish(self) -> None:
         for change in self.account.sync():
             self._send(change.event_type, change.data, change.agent)
-        self._changed.set()
+        self._prompter.ring()
 
     def _send(self, event_type: str, data: Mapping[str, object], agent: Mapping[str, str]) -> None:
         for subscription in self.subscriptions:
@@ -145,15 +147,11 @@ class PagerDuty:
 
     def play(self, *steps: Step) -> None:
         """Queue scripted answers; they are used up in this order."""
-        for step in steps:
-            self.script.add(step, self._now())
+        self._prompter.play(*steps)
 
     async def wait_for(self, condition: Callable[[Self], bool], timeout_seconds: float = 10.0) -> None:
         """Return once `condition` holds, looked at after every request. Raises TimeoutError."""
-        async with asyncio.timeout(timeout_seconds):
-            while not condition(self):
-                self._changed.clear()
-                await self._changed.wait()
+        await self._prompter.wait_until(lambda: condition(self), timeout_seconds)
 
     async def __aenter__(self) -> Self:
         await self._server.__aenter__()
@@ -171,8 +169,7 @@ class PagerDuty:
         app.router.add_get("/alerts", self._show_alerts)
         app.router.add_get("/requests", self._show_requests)
         app.router.add_get("/drops", self._show_drops)
-        app.router.add_post("/script", self._add_steps)
-        app.router.add_delete("/script", self._clear_steps)
+        self._prompter.add_routes(app)
         self.account.add_routes(app, self._now, self._publish)
         return app
 
@@ -218,19 +215,10 @@ class PagerDuty:
         return answer_json(202, {"status": "success", "message": "Event processed", "dedup_key": dedup_key})
 
     async def _play(self, http: web.Request, reply: Reply, honest: web.Response, place: int) -> web.StreamResponse:
-        if reply.delay_seconds > 0:
-            await asyncio.sleep(reply.delay_seconds)
-        if reply.end == "hang":
-            await asyncio.Event().wait()
-        if reply.end in {"close", "reset"}:
-            cut(http, with_reset=reply.end == "reset")
+        if (answer := await perform(http, reply, honest)) is None:
             return honest
-        answer = honest
-        if reply.status is not None:
-            headers = {"Content-Type": "application/json"} | dict(reply.headers)
-            answer = web.Response(status=reply.status, text=reply.body, headers=headers)
         self.requests[place] = replace(self.requests[place], status=answer.status)
-        self._changed.set()
+        self._prompter.ring()
         return answer
 
     async def _show_alerts(self, http: web.Request) -> web.Response:
@@ -242,19 +230,6 @@ class PagerDuty:
 
     async def _show_drops(self, _http: web.Request) -> web.Response:
         return answer_json(200, self.drops())
-
-    async def _add_steps(self, http: web.Request) -> web.Response:
-        try:
-            steps = msgspec.json.decode(await http.read(), type=list[Step])
-        except msgspec.MsgspecError as error:
-            hint = '[{"reply": {"status": 500}, "requests": 3}]'
-            return answer_json(400, {"error": f"script: {error}; send a list like {hint}"})
-        self.play(*steps)
-        return answer_json(200, {"steps": len(steps)})
-
-    async def _clear_steps(self, _http: web.Request) -> web.Response:
-        self.script.clear()
-        return answer_json(200, {"steps": 0})
 
 
 def _render_alert(alert: Alert) -> dict[str, object]:

@@ -6,7 +6,6 @@ over GET /messages. Errors are `{"ok": false, "error": ...}` with HTTP 200, as S
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -18,8 +17,9 @@ from aiohttp import web
 
 from detector.standin.block import find_fault
 from detector.standin.conversation import Channel, Message, Workspace
-from detector.standin.script import Reply, Script, Step
-from detector.standin.server import Server, answer_json, cut
+from detector.standin.prompter import Prompter, perform
+from detector.standin.script import Reply, Step
+from detector.standin.server import Server, answer_json
 from detector.transport.bucket import TokenBucket
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ class Slack:
     ) -> None:
         self.token = token
         self.scopes = scopes
-        self.script = Script()
         self.calls: list[Call] = []
         self.workspace = Workspace()
         for name, identity in channels.items():
@@ -81,7 +80,8 @@ class Slack:
         self._page = page
         self._refuses_orphans = refuses_orphans
         self._now = now
-        self._changed = asyncio.Event()
+        self._prompter = Prompter(now)
+        self.script = self._prompter.script
         self._methods: dict[str, Callable[[dict[str, Any]], Answer]] = {
             "auth.test": lambda _: _ok(user="detector", team="Stand-in", bot_id="B0000000001"),
             "chat.postMessage": self._post,
@@ -93,8 +93,7 @@ class Slack:
         app = web.Application(client_max_size=16 * 1024 * 1024)
         app.router.add_route("*", "/api/{method}", self._serve)
         app.router.add_get("/messages", self._show)
-        app.router.add_post("/script", self._add_steps)
-        app.router.add_delete("/script", self._clear_steps)
+        self._prompter.add_routes(app)
         self._server = Server(app, port)
 
     @property
@@ -118,15 +117,11 @@ class Slack:
 
     def play(self, *steps: Step) -> None:
         """Queue scripted answers; a step's `path` and `action` are the method, its `routing_key` the channel as it was named."""
-        for step in steps:
-            self.script.add(step, self._now())
+        self._prompter.play(*steps)
 
     async def wait_for(self, condition: Callable[[Self], bool], timeout_seconds: float = 10.0) -> None:
         """Return once `condition` holds, looked at after every call. Raises TimeoutError."""
-        async with asyncio.timeout(timeout_seconds):
-            while not condition(self):
-                self._changed.clear()
-                await self._changed.wait()
+        await self._prompter.wait_until(lambda: condition(self), timeout_seconds)
 
     async def __aenter__(self) -> Self:
         await self._server.__aenter__()
@@ -141,24 +136,16 @@ class Slack:
         place = len(self.calls) - 1
         reply = self.script.take(method, str(arguments.get("channel", "")), method, self._now())
         status, body = self._answer(http, method, arguments) if reply.takes_effect else (200, {"ok": True})
-        self._changed.set()
+        self._prompter.ring()
         return await self._play(http, reply, status, body, place)
 
     async def _play(self, http: web.Request, reply: Reply, status: int, body: dict[str, Any], place: int) -> web.StreamResponse:
         honest = answer_json(status, body)
         if status == 429:  # noqa: PLR2004 - too many requests
             honest.headers["Retry-After"] = str(_LIMIT_SECONDS)
-        if reply.delay_seconds > 0:
-            await asyncio.sleep(reply.delay_seconds)
-        if reply.end == "hang":
-            await asyncio.Event().wait()
-        if reply.end in {"close", "reset"}:
-            cut(http, with_reset=reply.end == "reset")
+        if (answer := await perform(http, reply, honest)) is None:
             return honest
-        answer, error = honest, str(body.get("error", ""))
-        if reply.status is not None:
-            headers = {"Content-Type": "application/json"} | dict(reply.headers)
-            answer, error = web.Response(status=reply.status, text=reply.body, headers=headers), "scripted"
+        error = str(body.get("error", "")) if answer is honest else "scripted"
         self.calls[place] = replace(self.calls[place], status=answer.status, error=error)
         return answer
 
@@ -232,18 +219,6 @@ class Slack:
 
     async def _show(self, _http: web.Request) -> web.Response:
         return answer_json(200, [msgspec.to_builtins(message) for message in self.messages])
-
-    async def _add_steps(self, http: web.Request) -> web.Response:
-        try:
-            steps = msgspec.json.decode(await http.read(), type=list[Step])
-        except msgspec.MsgspecError as error:
-            return answer_json(400, {"error": f'script: {error}; send a list like [{{"reply": {{"status": 500}}, "requests": 3}}]'})
-        self.play(*steps)
-        return answer_json(200, {"steps": len(steps)})
-
-    async def _clear_steps(self, _http: web.Request) -> web.Response:
-        self.script.clear()
-        return answer_json(200, {"steps": 0})
 
 
 def refuse(error: str, *, requests: int | None = 1, method: str | None = None, needed: str = "") -> Step:

@@ -18,11 +18,13 @@ import msgspec
 from aiohttp import web
 
 from detector.standin.ledger import CallWindow
-from detector.standin.script import Reply, Script, Step
-from detector.standin.server import Server, answer_json, cut
+from detector.standin.prompter import Prompter, perform
+from detector.standin.server import Server, answer_json
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from detector.standin.script import Reply, Step
 
 STATUSES = ("investigating", "identified", "monitoring", "resolved")
 IMPACTS = ("none", "minor", "major", "critical")
@@ -100,18 +102,17 @@ class Statuspage:
         self.component_ids = dict(components or {})
         self.component_statuses = dict.fromkeys(self.component_ids.values(), "operational")
         self.incidents: list[PublicIncident] = []
-        self.script = Script()
         self.calls: list[Call] = []
         self._limit_status = limit_status
         self._reopens = reopens
         self._now = now
+        self._prompter = Prompter(now)
+        self.script = self._prompter.script
         self._window = CallWindow(CALLS_PER_WINDOW)
         self._unpaged = CallWindow(1)
-        self._changed = asyncio.Event()
         app = web.Application(client_max_size=4 * 1024 * 1024)
         app.router.add_route("*", "/v1/pages/{page}/{rest:.*}", self._serve)
-        app.router.add_post("/script", self._add_steps)
-        app.router.add_delete("/script", self._clear_steps)
+        self._prompter.add_routes(app)
         self._server = Server(app, port)
 
     @property
@@ -125,15 +126,11 @@ class Statuspage:
 
     def play(self, *steps: Step) -> None:
         """Queue scripted answers; a step's `action` is the method, its `path` what follows the page: "incidents", "components"."""
-        for step in steps:
-            self.script.add(step, self._now())
+        self._prompter.play(*steps)
 
     async def wait_for(self, condition: Callable[[Self], bool], timeout_seconds: float = 10.0) -> None:
         """Return once `condition` holds, looked at after every call. Raises TimeoutError."""
-        async with asyncio.timeout(timeout_seconds):
-            while not condition(self):
-                self._changed.clear()
-                await self._changed.wait()
+        await self._prompter.wait_until(lambda: condition(self), timeout_seconds)
 
     async def __aenter__(self) -> Self:
         await self._server.__aenter__()
@@ -149,22 +146,12 @@ class Statuspage:
         place = len(self.calls) - 1
         reply = self.script.take(rest, "", http.method, self._now())
         honest = self._answer(http, rest, body) if reply.takes_effect else answer_json(200, {})
-        self._changed.set()
+        self._prompter.ring()
         return await self._play(http, reply, honest, place)
 
     async def _play(self, http: web.Request, reply: Reply, honest: web.Response, place: int) -> web.StreamResponse:
-        if reply.delay_seconds > 0:
-            await asyncio.sleep(reply.delay_seconds)
-        if reply.end == "hang":
-            await asyncio.Event().wait()
-        if reply.end in {"close", "reset"}:
-            cut(http, with_reset=reply.end == "reset")
+        if (answer := await perform(http, reply, honest)) is None:
             return honest
-        answer = honest
-        if reply.status is not None:
-            answer = web.Response(
-                status=reply.status, text=reply.body, headers={"Content-Type": "application/json"} | dict(reply.headers)
-            )
         self.calls[place] = replace(self.calls[place], status=answer.status)
         return answer
 
@@ -244,18 +231,6 @@ class Statuspage:
         named = {*given.get("component_ids", ()), *given.get("components", {})}
         if unknown := named - set(self.component_statuses):
             raise Refusal(422, f"Components {sorted(unknown)} do not belong to the page")
-
-    async def _add_steps(self, http: web.Request) -> web.Response:
-        try:
-            steps = msgspec.json.decode(await http.read(), type=list[Step])
-        except msgspec.MsgspecError as error:
-            return answer_json(400, {"error": f'script: {error}; send a list like [{{"reply": {{"status": 500}}, "requests": 3}}]'})
-        self.play(*steps)
-        return answer_json(200, {"steps": len(steps)})
-
-    async def _clear_steps(self, _http: web.Request) -> web.Response:
-        self.script.clear()
-        return answer_json(200, {"steps": 0})
 
 
 def _read_body(raw: bytes) -> Mapping[str, Any]:

@@ -6,7 +6,6 @@ the signature over the raw body before anything is parsed, then the event id, th
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -15,12 +14,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from aiohttp import web
 
-from detector.standin.script import Reply, Script, Step
-from detector.standin.server import Server, answer_json, cut
+from detector.standin.prompter import Prompter, perform
+from detector.standin.server import Server, answer_json
 from detector.transport.signature import verify_body
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from detector.standin.script import Reply, Step
 
 SIGNATURE_HEADER = "X-Detector-Signature"
 EVENT_ID_HEADER = "X-Detector-Event-Id"
@@ -56,11 +57,12 @@ class Receiver:
         port: int = 0,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self.script = Script()
         self.arrivals: list[Arrival] = []
         self._secrets = tuple(secret.encode() for secret in secrets)
         self._token = token
         self._now = now
+        self._prompter = Prompter(now)
+        self.script = self._prompter.script
         self._accepted: dict[str, Mapping[str, Any]] = {}
         app = web.Application(client_max_size=_READ_LIMIT_BYTES)
         app.router.add_post("/hook/{token}", self._receive)
@@ -84,8 +86,7 @@ class Receiver:
 
     def play(self, *steps: Step) -> None:
         """Queue scripted answers; `action` of a step is the notice's kind."""
-        for step in steps:
-            self.script.add(step, self._now())
+        self._prompter.play(*steps)
 
     async def __aenter__(self) -> Self:
         await self._server.__aenter__()
@@ -125,16 +126,8 @@ class Receiver:
         return web.Response(status=204)
 
     async def _play(self, http: web.Request, reply: Reply, honest: web.Response, place: int) -> web.StreamResponse:
-        if reply.delay_seconds > 0:
-            await asyncio.sleep(reply.delay_seconds)
-        if reply.end == "hang":
-            await asyncio.Event().wait()
-        if reply.end in {"close", "reset"}:
-            cut(http, with_reset=reply.end == "reset")
+        if (answer := await perform(http, reply, honest)) is None:
             return honest
-        answer = honest
-        if reply.status is not None:
-            answer = web.Response(status=reply.status, text=reply.body, headers=dict(reply.headers))
         self.arrivals[place] = replace(self.arrivals[place], status=answer.status)
         return answer
 
