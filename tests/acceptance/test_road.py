@@ -10,7 +10,9 @@ from aiohttp import web
 
 from detector.standin.server import Server
 from detector.standin.webhook import Receiver
+from tests.kit.badprometheus import unavailable
 from tests.kit.faultproxy import BlackHole, FaultProxy
+from tests.kit.port import free_port
 from tests.kit.standin import fail
 from tests.kit.wait import wait_until
 
@@ -103,3 +105,32 @@ async def test_a_page_that_fails_goes_another_way_and_the_heartbeat_stops(enter_
         await booth.daemon.wait_line("heartbeat sent again")
         await wait_until(lambda: switch.count > silent, "a sign of life again")
         assert len(find_fallback()) == 1
+
+
+async def test_the_heartbeat_stops_while_blind_and_not_for_a_dead_broker(enter_booth: EnterBooth) -> None:
+    """A broker that nobody reaches wakes nobody: the sign of life goes on. While every query fails it does not."""
+    switch = Switch()
+    async with switch.server:
+        booth = await enter_booth(
+            mqtt__host="127.0.0.1",
+            mqtt__port=str(free_port()),
+            heartbeat_url=f"{switch.server.url}/ping",
+            heartbeat_every="500ms",
+            blind_after="3s",
+        )
+        booth.show(checkout=0.1)
+        await booth.daemon.start()
+        await booth.wait_open(1)
+
+        async def is_waiting() -> bool:
+            return await booth.daemon.metric("detector_outbox_depth", channel="mqtt") >= 1
+
+        await wait_until(is_waiting, "a notice that waits for the broker", seconds=30)
+        counted = switch.count
+        await wait_until(lambda: switch.count >= counted + 4, "signs of life with a dead broker", seconds=30)
+        booth.source.answer = unavailable()
+        await booth.daemon.wait_line("what=heartbeat", "withheld: ")
+        silent = switch.count
+        booth.show(checkout=0.0)
+        await booth.daemon.wait_line("heartbeat sent again")
+        await wait_until(lambda: switch.count > silent, "a sign of life again", seconds=30)
