@@ -227,8 +227,8 @@ QUESTION = Question(
         f"{SPACING_SECONDS:g} s; scrape interval 15 s, rule http-errors (5 m window, 1%, no `for`). All read the same Prometheus. "
         "1 m is the default of Prometheus and vmalert, 15 s the interval of the configuration that Prometheus ships; alerts are "
         "grouped by service. The floor is the first instant at which the scraped samples fulfil the condition, as Prometheus tells "
-        "afterwards: window, threshold and scrape times alone make it. Below HIGH a page of detector waits while its severity still "
-        "climbs: at 10% until the next scrape."
+        "afterwards: window, threshold and scrape times alone make it. Below HIGH a page of detector waits while its severity "
+        "still climbs: at 10% until the next scrape."
     ),
     minutes=8.0,
     measure=measure,
