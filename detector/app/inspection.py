@@ -150,9 +150,10 @@ async def check_error_rate(case: Case) -> Result:
             Check.ERROR_RATE, Verdict.UNKNOWN, "no such metric (no rule has a ratio for this service, or it has no traffic)"
         )
     course, value = max(((course, value or 0.0) for course, value in shown), key=lambda pair: pair[1])
-    usual = median([known for known in course.values[:-1] if known is not None] or [value])
-    bad = value > max(case.inquiry.error_rate_above, 2.0 * usual)
-    message = f"{format_percent(value)}, median of the last two hours {format_percent(usual)}"
+    past = [known for known in course.values[:-1] if known is not None]
+    bad = value > max(case.inquiry.error_rate_above, 2.0 * median(past) if past else 0.0)
+    usual = f"median of the last two hours {format_percent(median(past))}" if past else "no history to compare with"
+    message = f"{format_percent(value)}, {usual}"
     return Result(Check.ERROR_RATE, Verdict.BAD if bad else Verdict.OK, message, case.inquiry.link)
 
 
