@@ -36,6 +36,10 @@ causes: $(INSTALLED) # seven causes and what each check says of them, into docs/
 	@.ci/provide prometheus servers
 	PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.causes
 
+postmortem: $(INSTALLED) # docs/postmortem-demo.md and .svg anew: look at the picture
+	@.ci/provide prometheus
+	PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.lesson
+
 test: lint $(INSTALLED) ## everything CI runs: lint, then all tests against the built wheel
 	$(STEP) 'servers for the tests'
 	@.ci/provide prometheus servers

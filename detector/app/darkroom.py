@@ -95,7 +95,7 @@ class Darkroom:
             if not isinstance(answer, str):
                 series |= {(metric, labels): points for labels, points in answer.items()}
         opening = Opening(rule.name, incident.service, incident.detected)
-        return write_test(f"incident {incident.id}", (rule.source.file,), span, series, opening)
+        return write_test(f"incident {incident.id}", (rule.source.file.rpartition("/")[2],), span, series, opening)
 
     async def _ask(self, query: str, span: Span, deadline_seconds: float = DEADLINE_SECONDS) -> Mapping[Labels, Points] | str:
         """Points by labels; or why there are none."""

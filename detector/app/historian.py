@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from detector.app.guard import describe_fault
 from detector.app.shelf import submit_on
 from detector.domain import postmortem
+from detector.domain.amendment import compare_terms, list_terms
 from detector.domain.incident import Status
 from detector.domain.postmortem import Curve, Facts, Lesson, RuleFact
 from detector.domain.response import ResponseError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from detector.app.committer import Committer
     from detector.app.darkroom import Darkroom
     from detector.app.roster import Roster
+    from detector.domain.amendment import Terms
     from detector.domain.incident import Decision, Incident
     from detector.domain.ledger import Paging
     from detector.ports.clock import Clock
@@ -62,6 +64,8 @@ class Historian:
         self._darkroom = darkroom
         self._archive = archive
         self._waiting: dict[str, float] = {}
+        self._digests: dict[str, str] = {}
+        self._terms: dict[str, dict[str, Terms]] = {}
         self._last_reminded = float("-inf")
         committer.listen(self._hear)
 
@@ -97,10 +101,20 @@ class Historian:
         return await asyncio.to_thread(self._archive.list_follow_ups)
 
     def _hear(self, decision: Decision) -> None:
+        for incident in decision.incidents:
+            if incident.status.active and not incident.own:
+                self._keep_terms(incident)
+            elif incident.status is Status.CLOSED:
+                self._forget(incident.id)
         ended = {event.incident for event in decision.events if event.kind == "resolved"}
         for incident in decision.incidents:
             if incident.id in ended and incident.resolved is not None and not incident.own:
                 self._waiting[incident.id] = self._clock.now()
+
+    def _forget(self, incident: str) -> None:
+        if incident not in self._waiting:
+            self._digests.pop(incident, None)
+            self._terms.pop(incident, None)
 
     async def _find_missed(self) -> None:
         now = self._clock.now()
@@ -148,11 +162,34 @@ class Historian:
             tuple(await self._store.list_hops(incident.id)),
             (incident.resolved or self._clock.now()) + postmortem.DUE_SECONDS,
             tuple(curves),
-            tuple(RuleFact(rule.name, rule.source.file, rule.source.line, rule.policy.open.text) for rule in rules),
+            tuple(self._describe_rule(incident, name) for name in incident.rules),
             self._roster.rule_set.digest,
+            self._digests.get(incident.id, ""),
             test,
             tuple((role.replace("_", " "), name) for role, name in incident.responders.items() if name),
         )
+
+    def _keep_terms(self, incident: Incident) -> None:
+        """What the rules of its alerts say as they fire, for the diff; after a restart only the alert's own condition is known."""
+        self._digests.setdefault(incident.id, self._roster.rule_set.digest)
+        known = self._terms.setdefault(incident.id, {})
+        missing = {name for name in incident.rules if name not in known}
+        for alert in incident.alerts.values() if missing else ():
+            rule = self._roster.rule(alert.rule)
+            if alert.rule in missing and rule is not None:
+                known[alert.rule] = list_terms(rule, alert.labels)
+                missing.discard(alert.rule)
+        known |= {name: {} for name in missing}
+
+    def _describe_rule(self, incident: Incident, name: str) -> RuleFact:
+        alert = next((one for one in incident.alerts.values() if one.rule == name), None)
+        rule = self._roster.rule(name)
+        if rule is None or alert is None:
+            return RuleFact(name, "", 0, alert.condition if alert is not None else "", removed=rule is None)
+        after = list_terms(rule, alert.labels)
+        known = {"open": alert.condition} if alert.condition else {"open": after["open"]}
+        before = self._terms.get(incident.id, {}).get(name) or {**after, **known}
+        return RuleFact(name, rule.source.file, rule.source.line, after["open"], compare_terms(before, after))
 
     async def _remind(self) -> None:
         now = self._clock.now()

@@ -70,17 +70,26 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class RuleFact:
-    """A rule of the incident as it was loaded when the incident ended; `condition` is its `open`."""
+    """A rule of the incident as it was loaded when the incident ended; `condition` is its `open`.
+
+    `changes`: how it differs from what it said as the incident opened, as lines of a diff; `removed`: it is gone since.
+    """
 
     name: str
     file: str
     line: int
     condition: str
+    changes: tuple[str, ...] = ()
+    removed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that the document shows. `digest` names the rule files that ran; `test` is a rule test of the incident."""
+    """Everything that the document shows.
+
+    `digest` names the rule files that ran at the end, `digest_before` those at the opening, empty where that is not known any more;
+    `test` is a rule test of the incident.
+    """
 
     incident: Incident
     events: tuple[Event, ...]
@@ -89,6 +98,7 @@ class Facts:
     curves: tuple[Curve, ...] = ()
     rules: tuple[RuleFact, ...] = ()
     digest: str = ""
+    digest_before: str = ""
     test: str = ""
     responders: tuple[tuple[str, str], ...] = field(default=())
 

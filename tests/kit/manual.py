@@ -27,7 +27,11 @@ if TYPE_CHECKING:
     from detector.adapters.rulefile.key import Shape
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")), *sorted((ROOT / "docs").glob("*.md")))
+_WRITTEN_BY_THE_DAEMON = "postmortem-demo.md"
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted(each for each in (ROOT / "docs").glob("*.md") if each.name != _WRITTEN_BY_THE_DAEMON),
+)
 _BLOCK = re.compile(r"<!-- made: ([^>]+?) -->\n(.*?)<!-- /made -->", re.DOTALL)
 _DESTINATIONS = (
     ("slack", audience.SLACK, ""),

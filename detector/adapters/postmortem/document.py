@@ -143,13 +143,28 @@ def _sections(facts: Facts) -> Iterator[str]:
 def _annex(facts: Facts) -> Iterator[str]:
     yield "## Rules and reproduction"
     yield ""
-    yield f"Rule files: digest {code(facts.digest or 'unknown')}."
+    digest, before = facts.digest or "unknown", facts.digest_before
+    same = f"Rule files: digest {code(digest)}"
+    yield (
+        f"{same}, from the opening to the end."
+        if before == digest
+        else (f"{same} at the end, {code(before)} at the opening." if before else f"{same} at the end.")
+    )
     yield ""
     for rule in facts.rules:
-        yield f"- {code(rule.name)} at {code(f'{rule.file}:{rule.line}')}: open when {code(rule.condition)}"
+        if rule.removed:
+            yield f"- {code(rule.name)} was removed since it opened; it was open when {code(rule.condition or 'unknown')}"
+        else:
+            yield f"- {code(rule.name)} at {code(f'{rule.file}:{rule.line}')}: open when {code(rule.condition)}"
     yield ""
+    changed = [rule for rule in facts.rules if rule.changes]
+    yield "What changed in these rules since the incident opened:" if changed else "Nothing changed in these rules since it opened."
+    yield ""
+    for rule in changed:
+        yield block("\n".join((f"  rule {clean_line(rule.name)}", *(clean_line(line) for line in rule.changes))), "diff")
+        yield ""
     if facts.test:
-        yield "A rule test that reproduces it: keep it beside the rules as `<name>.test.yaml` and run `detector test`."
+        yield "A rule test that reproduces it: keep it beside that rule file as `<name>.test.yaml` and run `detector test`."
         yield ""
         yield block(facts.test, "yaml")
     else:
