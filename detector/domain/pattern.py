@@ -97,6 +97,8 @@ def _is_plain(nodes: list[Any]) -> bool:
                 case "MAX_REPEAT" | "MIN_REPEAT":
                     least, most, body = argument
                     free[0] += least != most and most > 1
+                    if most > 1 and body.getwidth()[0] == 0:  # `(?:){4000000000}`: as many turns without a character
+                        return False
                     if (repeated and least != most) or not look(list(body), repeated=repeated or most > 1):
                         return False
                 case "BRANCH":
@@ -142,7 +144,10 @@ def _repeat(machine: _Machine, argument: Any, after: int, flags: int) -> int:  #
         for _ in range(int(most) - least):
             after = machine.add(final, _build(machine, nodes, after, flags))
     for _ in range(least):
-        after = _build(machine, nodes, after, flags)
+        first = _build(machine, nodes, after, flags)
+        if first == after:  # nothing inside: once is as often as any number
+            break
+        after = first
     return after
 
 

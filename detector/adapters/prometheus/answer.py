@@ -127,15 +127,16 @@ class _Steps:
     numbers: tuple[int, ...]
 
     def make_trace(self, points: Sequence[_Point | _TextPoint]) -> Trace:
-        """A series by step."""
+        """A series by step. ValueError for a point that lies on none of them."""
         values = [float(point.value) for point in points]
         if len(values) == len(self.numbers):
             placed = dict(zip(self.numbers, values, strict=True))
         else:
             start, step_seconds, numbers = self.start, self.step_seconds, self.numbers
-            placed = {
-                numbers[round((point.time - start) / step_seconds)]: value for point, value in zip(points, values, strict=True)
-            }
+            steps = [round((point.time - start) / step_seconds) for point in points]
+            if steps and not 0 <= min(steps) <= max(steps) < len(numbers):
+                raise ValueError("a point outside the range that was asked for")
+            placed = {numbers[step]: value for step, value in zip(steps, values, strict=True)}
         if isfinite(sum(values)):
             return Trace(placed)
         undefined = frozenset(step for step, value in placed.items() if not isfinite(value))

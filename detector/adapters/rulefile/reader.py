@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
+_NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 _URL = re.compile(r"https?://[^\s/?#@]+([/?#]\S*)?")  # without user and password: rule files hold no secrets
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 

@@ -119,7 +119,7 @@ class NamedValues(PydanticBaseSettingsSource):
         example, kind = ('["a", "b"]', list) if form == "list" else ('{"default": "..."}', dict)
         try:
             value = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, kind):
             self.faults.append(f"{self._say(name)} must be a JSON {form} such as {example}")
@@ -163,6 +163,9 @@ class FileValues(PydanticBaseSettingsSource):
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)  # its text quotes the file, which may hold a secret
             self.faults.append(f"{path}{f':{mark.line + 1}:{mark.column + 1}' if mark else ''} is not valid YAML")
+            return {}
+        except (ValueError, AttributeError, RecursionError):  # PyYAML makes values of what only looks like a date or a number
+            self.faults.append(f"{path} holds a date, a number or a nesting that cannot be read; quote what is text")
             return {}
         if content is None:
             return {}
