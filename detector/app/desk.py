@@ -152,9 +152,9 @@ class WritingDesk:
         catalogue, paging = self._roster.catalogue, self._paging
         match action:
             case Action.ACKNOWLEDGE:
-                return lambda book: response.acknowledge(book, catalogue, paging, incident, by, now)
+                return lambda book: response.acknowledge(book, catalogue, paging, incident, by, now, text=text)
             case Action.RESOLVE:
-                return lambda book: response.resolve(book, catalogue, paging, incident, by, now)
+                return lambda book: response.resolve(book, catalogue, paging, incident, by, now, text=text)
             case Action.NOTE:
                 return lambda book: response.add_note(book, catalogue, paging, incident, by, text, now)
             case Action.CAUSE:

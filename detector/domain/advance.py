@@ -369,5 +369,6 @@ def _tell(rule: Rule, policy: Policy, change: Change, state: AlertState, now: fl
         join=project_labels(state.labels, rule.join_by),
         watch_seconds=policy.watch_seconds,
         demote_after_seconds=policy.demote_after_seconds,
+        stale_after_seconds=policy.stale_after_seconds,
         settle_by=(state.breached or now) + rule.severity_window_seconds if state.settling else None,
     )

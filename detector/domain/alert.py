@@ -131,6 +131,7 @@ class Transition:
     join: Labels = ()
     watch_seconds: float = 1800.0
     demote_after_seconds: float = 300.0
+    stale_after_seconds: float = 3600.0
     settle_by: float | None = None
 
 

@@ -57,7 +57,9 @@ def _should_know(ledger: Ledger, incident: Incident, channel: str, route: str) -
             due = find_customer_due(ledger, incident)
             return due is not None and (incident.acknowledged is not None or due <= ledger.now)
         case "email", _:
-            return incident.peak_severity >= ledger.paging.page_from
+            return incident.peak_severity >= ledger.paging.page_from and not (incident.folded and incident.hushed)
+        case "slack", _:  # its storm speaks for it there, but not in a channel of the service's own
+            return not (incident.folded and incident.hushed) or bool(ledger.catalogue.find(incident.service).slack)
         case _:
             return True
 

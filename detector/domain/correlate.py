@@ -17,7 +17,7 @@ from detector.domain.ailment import OWN_RULES
 from detector.domain.alert import Change, Transition
 from detector.domain.audience import tell
 from detector.domain.catalogue import Catalogue
-from detector.domain.dependency import JOIN_WITHIN_SECONDS, find_related, list_dependencies
+from detector.domain.dependency import JOIN_WITHIN_SECONDS, find_related, link_back, list_dependencies
 from detector.domain.incident import (
     FIXED_IDS,
     Book,
@@ -145,6 +145,7 @@ def _make_alert(transition: Transition) -> JoinedAlert:
         signals={} if absent else state.signals,
         links=transition.links,
         demote_after_seconds=transition.demote_after_seconds,
+        stale_after_seconds=transition.stale_after_seconds,
         settle_by=transition.settle_by,
     )
 
@@ -182,6 +183,7 @@ def _open(ledger: Ledger, transition: Transition, alert: JoinedAlert) -> None:
     ledger.say(incident, "opened", f"opened as {alert.severity.value}: {alert.summary}")
     incident, _ = _mute(ledger, None, ledger.hold(incident, alert))
     ledger.note_new(incident)
+    link_back(ledger, incident)
     fold(ledger, incident)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from detector.domain.catalogue import Catalogue
 from detector.domain.incident import Incident
 from detector.domain.ledger import Ledger
@@ -22,7 +24,7 @@ def list_dependencies(catalogue: Catalogue, service: str) -> tuple[str, ...]:
 
 
 def find_related(ledger: Ledger, incident: Incident) -> tuple[str, ...]:
-    """Ids of other active incidents of dependencies and dependents that began within ten minutes of it."""
+    """Ids of other active incidents that belong to it: of dependencies however old, of dependents that began within ten minutes."""
     if not ledger.catalogue.services:
         return ()
     below = set(list_dependencies(ledger.catalogue, incident.service))
@@ -34,6 +36,15 @@ def find_related(ledger: Ledger, incident: Incident) -> tuple[str, ...]:
         if other.id != incident.id
         and other.status.active
         and other.join == incident.join
-        and abs(other.detected - incident.detected) <= JOIN_WITHIN_SECONDS
+        and (service in below or abs(other.detected - incident.detected) <= JOIN_WITHIN_SECONDS)
     }
     return tuple(sorted(related))
+
+
+def link_back(ledger: Ledger, incident: Incident) -> None:
+    """Let the incidents that a new one names name it too: whoever looks at the older one is led to the newer."""
+    for name in incident.see_also:
+        other = ledger.find(name)
+        if other is not None and incident.id not in other.see_also:
+            ledger.put(replace(other, see_also=tuple(sorted((*other.see_also, incident.id)))))
+            ledger.say(other, "see also", f"{incident.service} broke as well: {incident.id}")

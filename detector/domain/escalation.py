@@ -28,7 +28,7 @@ def find_escalation_due(ledger: Ledger, incident: Incident) -> float | None:
         return None
     if incident.summoned_at is None or incident.escalations >= len(RANKS) or any(not page.closed for page in incident.pages):
         return None
-    if incident.quiet is not None and incident.severity <= incident.quiet:
+    if incident.hushed:
         return None
     return incident.summoned_at + every * (incident.escalations + 1)
 

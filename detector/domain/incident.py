@@ -81,6 +81,7 @@ class JoinedAlert:
     signals: Mapping[str, SignalTrack] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     demote_after_seconds: float = 300.0
+    stale_after_seconds: float = 3600.0
     unknown: str = ""
     unknown_since: float | None = None
     held_severity: Severity | None = None
@@ -200,6 +201,11 @@ class Incident:
     diagnosed: int = -1
     mitigations: tuple[MitigationRun, ...] = ()
     mitigated: float | None = None
+
+    @property
+    def hushed(self) -> bool:
+        """Whether it wakes nobody: folded into a storm or flapping, and no worse than it was then."""
+        return self.quiet is not None and self.severity <= self.quiet
 
     @property
     def own(self) -> bool:

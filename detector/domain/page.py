@@ -20,7 +20,7 @@ def open_pages(ledger: Ledger, before: Incident | None, incident: Incident) -> I
     """Queue the triggers that severity and services ask for. `before` None: the incident is new, or comes back."""
     if not ledger.paging.pagerduty or incident.severity < ledger.paging.page_from:
         return incident
-    if incident.quiet is not None and incident.severity <= incident.quiet:
+    if incident.hushed:
         return incident
     if find_settle_end(incident, ledger.now) is not None:
         return incident

@@ -61,6 +61,7 @@ def finish(ledger: Ledger, incident: Incident) -> Incident:
         state="resolved",
         verifying=None,
         muted="",
+        stale=False,
     )
     text = f"resolved ({reason}){_describe(incident)}"
     ledger.say(resolved, "resolved", text)

@@ -31,12 +31,13 @@ def acknowledge(
     by: str,
     now: float,
     *,
+    text: str = "",
     from_pagerduty: Collection[str] = (),
 ) -> Decision:
     """Somebody has it. Once more acknowledges the keys that were opened since; a resolved incident cannot be acknowledged.
 
     `from_pagerduty`: keys that PagerDuty shows as acknowledged. It is not told again, other keys are left to those they called, and
-    word that changes nothing (twice, late, our own come back) decides nothing.
+    word that changes nothing (twice, late, our own come back) decides nothing. `text`: what the person said with it.
     """
     ledger = Ledger(book, catalogue, paging, now)
     incident = _find(ledger, incident_id)
@@ -51,10 +52,10 @@ def acknowledge(
     is_news = incident.status is Status.OPEN
     if is_news:
         incident = ledger.put(replace(incident, status=Status.ACKNOWLEDGED, acknowledged=now, acknowledged_by=by))
-    ledger.say(incident, "acknowledged", "acknowledged", actor=by)
+    ledger.say(incident, "acknowledged", _add_words("acknowledged", text), actor=by)
     incident = note_acknowledged(ledger, incident, from_pagerduty) if from_pagerduty else acknowledge_pages(ledger, incident)
     if is_news:  # a person who acknowledges the second key of an incident is no news to anybody else
-        incident = tell(ledger, incident, NoticeKind.ACKNOWLEDGE, f"acknowledged by {by}", actor=by)
+        incident = tell(ledger, incident, NoticeKind.ACKNOWLEDGE, _add_words(f"acknowledged by {by}", text), actor=by)
     if not incident.muted:
         open_channels(ledger, incident)  # stakeholders hear once somebody has it
     return ledger.decide()
@@ -68,6 +69,7 @@ def resolve(
     by: str,
     now: float,
     *,
+    text: str = "",
     from_pagerduty: Collection[str] = (),
 ) -> Decision:
     """End it by hand. While metrics are still bad that is flagged, and pages once more after 15 min if it still fires.
@@ -93,10 +95,11 @@ def resolve(
         state="resolved",
         verifying=None,
         muted="",
+        stale=False,
     )
-    text = "resolved by hand" + (" while metrics are still bad" if firing else "")
-    ledger.say(incident, "resolved", text, actor=by)
-    tell(ledger, close_pages(ledger, incident), NoticeKind.RESOLVE, text, actor=by)
+    said = _add_words("resolved by hand" + (" while metrics are still bad" if firing else ""), text)
+    ledger.say(incident, "resolved", said, actor=by)
+    tell(ledger, close_pages(ledger, incident), NoticeKind.RESOLVE, said, actor=by)
     return ledger.decide()
 
 
@@ -230,9 +233,15 @@ def set_cause(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str
     ledger = Ledger(book, catalogue, paging, now)
     incident = _find(ledger, incident_id)
     state = "identified" if incident.state == "investigating" else incident.state
-    ledger.put(replace(incident, root_cause=text[:MAXIMUM_TEXT], state=state))
+    incident = ledger.put(replace(incident, root_cause=text[:MAXIMUM_TEXT], state=state))
     ledger.say(incident, "cause", f"root cause: {text[:MAXIMUM_TEXT]}", actor=by)
+    if incident.status is not Status.CLOSED:  # our own channels: what outsiders read, a person words as an update
+        tell(ledger, incident, NoticeKind.UPDATE, f"root cause: {text[:MAXIMUM_TEXT]}")
     return ledger.decide()
+
+
+def _add_words(said: str, text: str) -> str:
+    return f"{said}: {text.strip()[:MAXIMUM_TEXT]}" if text.strip() else said
 
 
 def _find(ledger: Ledger, incident_id: str) -> Incident:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from detector.domain.audience import find_customer_due, open_channels, tell
+from detector.domain.duration import format_duration
 from detector.domain.escalation import escalate, find_escalation_due
 from detector.domain.incident import Incident, JoinedAlert, NoticeKind
 from detector.domain.ledger import Ledger
@@ -15,7 +16,6 @@ from detector.domain.severity import Severity
 
 FLAPPING_RELAPSES = 3
 FLAPPING_WITHIN_SECONDS = 86400.0
-STALE_AFTER_SECONDS = 3600.0
 
 
 def describe_mute(ledger: Ledger, incident: Incident) -> tuple[str, float | None]:
@@ -39,7 +39,7 @@ def inform(ledger: Ledger, before: Incident | None, incident: Incident) -> Incid
     elif before is not None and incident.told:
         incident = _tell_change(ledger, before, incident, news)
     incident = open_channels(ledger, incident)
-    if incident.severity >= Severity.HIGH and not incident.summoned and not incident.own:
+    if incident.severity >= Severity.HIGH and not (incident.summoned or incident.own or incident.hushed):
         incident = ledger.put(replace(incident, summoned=True, summoned_at=ledger.now))
         incident = tell(ledger, incident, NoticeKind.SUMMON, f"{incident.severity.value}: owner and manager are asked to join")
     return _note_stale(ledger, escalate(ledger, incident))
@@ -80,7 +80,7 @@ def _tell_change(ledger: Ledger, before: Incident, incident: Incident, news: str
 
 
 def _note_stale(ledger: Ledger, incident: Incident) -> Incident:
-    """Say once that nothing could be judged for an hour, and ask a human; forget it when something can be again."""
+    """Say once that nothing could be judged for `stale_after`, and ask a human; forget it when something can be again."""
     unknown = _list_unknown(incident)
     stale = any(_find_stale(alert) <= ledger.now for alert in unknown)
     if stale == incident.stale:
@@ -88,7 +88,8 @@ def _note_stale(ledger: Ledger, incident: Incident) -> Incident:
     incident = ledger.put(replace(incident, stale=stale))
     if not stale:
         return incident
-    text = f"stale: nothing could be judged for an hour ({unknown[0].unknown}); please look, and resolve it by hand if it is over"
+    waited = format_duration(unknown[0].stale_after_seconds)
+    text = f"stale: nothing could be judged for {waited} ({unknown[0].unknown}); please look, and resolve it by hand if it is over"
     ledger.say(incident, "stale", text)
     return tell(ledger, incident, NoticeKind.UPDATE, text)
 
@@ -98,7 +99,7 @@ def _list_unknown(incident: Incident) -> list[JoinedAlert]:
 
 
 def _find_stale(alert: JoinedAlert) -> float:
-    return (alert.unknown_since or 0.0) + STALE_AFTER_SECONDS
+    return (alert.unknown_since or 0.0) + alert.stale_after_seconds
 
 
 def label_alert(incident: Incident, alert: JoinedAlert) -> dict[str, str]:

@@ -98,6 +98,7 @@ async def test_an_incident_is_one_thread_for_the_people_on_call() -> None:
     for fact in ("Value: error_rate 10.2% > 1%, peak 12%", "Runbook: https://wiki.example/checkout", "env=prod", "core service"):
         assert fact in body
     assert "At recovery: 0.05%" in resolved.get_content()
+    assert "Value: error_rate 10.2%, threshold 1%, peak 12%" in resolved.get_content()
     assert "Resolved: 2023-11-14 22:23:20 UTC" in resolved.get_content()
 
 

@@ -107,6 +107,15 @@ def test_the_headline_says_state_and_what_comes_next(severity: Severity, facts: 
     assert word_notice(delivery, TemplateRenderer(), TEMPLATES).headline == headline
 
 
+@pytest.mark.parametrize(("count", "called"), [(1, "Erin"), (2, "Erin &lt;@U0MO1234&gt;"), (3, "Erin &lt;@U0MO1234&gt; Olu")])
+def test_an_escalation_mentions_one_responder_more_each_time(count: int, called: str) -> None:
+    """The engineer first; the manager and the owner are left alone until it is their turn."""
+    responders = {"service_owner": "Olu", "on_call_engineer": "Erin", "on_call_manager": "U0MO1234"}
+    delivery = make_delivery(NoticeKind.ESCALATE, responders=responders, escalations=count)
+    reply = word_notice(delivery, TemplateRenderer(), TEMPLATES).reply
+    assert reply.partition(": service")[0] == called.replace("&lt;", "<").replace("&gt;", ">")
+
+
 @pytest.mark.parametrize("credential", [None, "", ":", "C1", "C1:", ":1"])
 def test_what_is_no_handle_is_none(credential: str | None) -> None:
     """A credential from elsewhere is not taken for a message."""

@@ -160,7 +160,11 @@ def _name(facts: Mapping[str, Any], services: str) -> str:
 def _describe_breach(facts: Mapping[str, Any], signal: str) -> str:
     if not signal or format_signal(signal, facts.get("value")) == MISSING:
         return ""
-    breach = format_breach(signal, facts.get("value"), facts.get("threshold"), _line(facts, "condition"))
+    value, threshold = facts.get("value"), facts.get("threshold")
+    breach = format_breach(signal, value, threshold, _line(facts, "condition"))
+    if _show(signal, facts.get("value_at_recovery")):  # over: the comparison is no longer true
+        limit = _show(signal, threshold, value)
+        breach = f"{signal} {_show(signal, value, threshold)}" + (f", threshold {limit}" if limit else "")
     peak = _show(signal, facts.get("peak_value"), facts.get("threshold"))
     return f"{breach}, peak {peak}" if peak else breach
 

@@ -258,6 +258,7 @@ class Settings(BaseSettings):
     storm_threshold: Annotated[int, Field(ge=1)] = 20
     update_every: Duration = 1800.0
     escalate_after: Duration = 900.0
+    customer_delay: Duration = 300.0
     drill_every: Duration | None = None
     mitigation_environment: tuple[str, ...] = ()
     read_token: SecretStr | None = None

@@ -28,6 +28,7 @@ def make_paging(settings: Settings) -> Paging:
         audience=list_audience(settings),
         update_every_seconds=settings.update_every,
         escalate_after_seconds=settings.escalate_after,
+        customer_delay_seconds=settings.customer_delay,
         storm_threshold=settings.storm_threshold,
         tells_pages=settings.pagerduty.diagnosis == "trigger",
     )

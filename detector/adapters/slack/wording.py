@@ -5,7 +5,8 @@ template may use Slack's markup and a value cannot. Wording: state, then when to
 
 A template is overridden by its name: "headline" (the state now, first line of the message) or a kind of notice (its reply in
 the thread). Beside all facts of the notice it may use: headline, condition ("down" or "degraded"), outlook ("ETA 10 min", "Next
-update by 10:40 UTC" or nothing), breach, recovery, resolved_at, who, mentions, kind, incident, over.
+update by 10:40 UTC" or nothing), breach, recovery, resolved_at, who, mentions, called,
+everyone, kind, incident, over.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from detector.adapters.slack.mrkdwn import escape_text, escape_values, mention
+from detector.domain.escalation import RANKS
 from detector.domain.incident import NoticeKind
 from detector.domain.quantity import MISSING, format_breach, format_signal, format_time
 from detector.domain.severity import Severity
@@ -44,7 +46,7 @@ TEMPLATES: Mapping[str, str] = {
         "{% if mentions %}{{ mentions }}: {% endif %}service {{ service }} {{ condition }} ({{ severity | upper }}), "
         "the service owner and the manager are called in." + _TAIL
     ),
-    NoticeKind.ESCALATE.value: "{% if everyone %}{{ everyone }}: {% endif %}service {{ service }} still {{ condition }}." + _TAIL,
+    NoticeKind.ESCALATE.value: "{% if called %}{{ called }}: {% endif %}service {{ service }} still {{ condition }}." + _TAIL,
 }
 _TEXTS = (
     "title",
@@ -105,6 +107,7 @@ def list_values(delivery: Delivery) -> dict[str, Any]:
         "resolved_at": format_time(facts.get("resolved") or delivery.created),
         "who": values.get("acknowledged_by") or ("" if values.get("actor") == "detector" else values.get("actor", "")),
         "mentions": _list_mentions(responders, "service_owner", "on_call_manager"),
+        "called": _list_mentions(responders, *_list_called(facts.get("escalations"))),
         "everyone": _list_mentions(responders, "on_call_engineer", "on_call_manager", "service_owner"),
     }
     return values
@@ -150,6 +153,12 @@ def _describe_recovery(facts: Mapping[str, Any]) -> str:
     known = [(word, format_signal(name, value, *beside)) for word, value in zip(("peak", "threshold"), beside, strict=True)]
     rest = ", ".join(f"{word} {text}" for word, text in known if text != MISSING)
     return escape_text(f"{name or 'value'} {shown}") + (f" ({rest})" if rest else "")
+
+
+def _list_called(escalations: object) -> list[str]:
+    """Whom an escalation calls by now: one more each time."""
+    count = escalations if isinstance(escalations, int) else len(RANKS)
+    return [role for role, _ in RANKS[:count]]
 
 
 def _list_mentions(responders: object, *roles: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -233,6 +234,43 @@ def test_what_cannot_be_judged_for_an_hour_is_said_once() -> None:
     assert [event.kind for event in story.course.events].count("stale") == 1
     story.tell("known errors high")
     assert not story.course.incident.stale
+
+
+def test_a_rule_says_after_how_long_it_is_stale() -> None:
+    """Its `stale_after`, in the ticket and in the words."""
+    story = Story()
+    course = story.course
+    at = course.now + 10
+    course.tell(replace(told("fired errors medium", at, service="plain"), stale_after_seconds=600.0), seconds=10)
+    story.tell("unknown errors medium", reason="no data")
+    assert story.wait(599) == []
+    assert "update slack:" in story.wait(2)
+    assert course.incident.stale
+    assert "nothing could be judged for 10m (no data)" in course.events[-1].message
+    story.tell("ended errors medium", reason="gone")
+    assert not course.incident.stale
+
+
+def test_flapping_summons_nobody() -> None:
+    """Owner and manager were called for the first ones; for what flaps they are called again only when it is worse than ever."""
+    story = Story()
+    summons = ["summon slack:" in story.tell("fired errors high")]
+    for _ in range(4):
+        story.tell("ended errors high", seconds=60)
+        summons.append("summon slack:" in story.tell("fired errors high", seconds=60))
+    assert summons == [True, True, True, False, False]
+    assert "summon slack:" in story.tell("rose errors critical")
+
+
+def test_a_root_cause_is_told_where_the_work_is_done() -> None:
+    """In the thread, whose headline names it from then on; what outsiders read, a person words as an update."""
+    story = Story()
+    story.tell("fired errors high")
+    story.tell("ended errors high", seconds=600)
+    assert story.act(response.set_cause, "a full disk") == ["update slack:", "update mqtt:", "update webhook:"]
+    assert story.course.notices[-1].values["root_cause"] == "a full disk"
+    story.wait(1801)
+    assert story.course.incident.status.value == "closed"
 
 
 def test_the_third_relapse_in_a_day_says_flapping_instead_of_paging() -> None:

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 FIVE_MINUTES, QUARTER = 300.0, 900.0
 
 
-def do(play: Play, act: Callable[..., Decision], *words: str, by: str = "ana") -> list[str]:
+def do(play: Play, act: Callable[..., Decision], *words: str, by: str = "ana", **named: str) -> list[str]:
     """One human action; returns the notices in short form."""
     course = play.course
     identity = next(iter(course.book.incidents), "gone")
-    decision = act(course.book, course.rules.catalogue, course.paging, identity, by, *words, course.now)
+    decision = act(course.book, course.rules.catalogue, course.paging, identity, by, *words, course.now, **named)
     course.accept(decision)
     return [f"{notice.kind.value} {notice.key.partition(':')[2]}" for notice in decision.notices]
 
@@ -71,6 +71,16 @@ def test_a_resolve_by_hand_closes_every_key() -> None:
     assert play.course.events[-1].message == "resolved by hand while metrics are still bad"
 
 
+def test_what_a_person_says_with_an_answer_is_kept() -> None:
+    """Words with an acknowledgement and with a resolve stand in the timeline."""
+    play = Play()
+    play("fired errors high")
+    do(play, response.acknowledge, text="on my way ")
+    do(play, response.resolve, text="a test of the pager")
+    said = [event.message for event in play.course.events if event.actor != "detector"]
+    assert said == ["acknowledged: on my way", "resolved by hand while metrics are still bad: a test of the pager"]
+
+
 def test_resolved_by_hand_and_still_bad_pages_again_after_a_quarter_of_an_hour() -> None:
     """Under a new key: the old one is closed for ever. It happens after every such resolve."""
     play = Play()
@@ -106,7 +116,7 @@ def test_a_breach_after_a_resolve_by_hand_is_a_relapse() -> None:
 
 
 def test_notes_and_the_cause_stand_in_the_timeline() -> None:
-    """A later cause replaces the first; the timeline keeps both. Neither tells anybody."""
+    """A later cause replaces the first; the timeline keeps both. Neither pages anybody."""
     play = Play()
     play("fired errors high")
     assert do(play, response.add_note, "looking at the basket") == []

@@ -1,0 +1,73 @@
+"""An incident that PagerDuty does not own: one responder more is called each `escalate_after`, in Slack and by mail."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.kit.audience import ON_CALL, STAKEHOLDERS, Audience
+from tests.kit.mosquitto import find_mosquitto
+from tests.kit.wait import wait_until
+from tests.kit.web import request_json
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.acceptance.conftest import EnterBooth
+
+RULES = """\
+services:
+  checkout: {responders: {service_owner: Olu, on_call_engineer: Erin, on_call_manager: U0MO12345}}
+rules:
+  - name: errors
+    by: [service]
+    every: 1s
+    signals: {error_rate: errors}
+    open: error_rate > 0.01
+    severity: {high: "true"}
+    recover_for: 1s
+"""
+
+
+@pytest.fixture
+async def audience(tmp_path: Path) -> AsyncIterator[Audience]:
+    """Everyone beside PagerDuty."""
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto not found: sudo apt-get install mosquitto")
+    async with Audience(tmp_path / "audience") as everyone:
+        yield everyone
+
+
+@pytest.mark.timeout(90)
+async def test_without_pagerduty_one_responder_more_is_called_until_somebody_has_it(
+    enter_booth: EnterBooth, audience: Audience
+) -> None:
+    """The engineer, then the manager; an acknowledgement ends it before the owner. Stakeholders hear after `customer_delay`."""
+    settings = {"pagerduty__routing_keys": "{}", "escalate_after": "3s", "customer_delay": "2s"}
+    booth = await enter_booth(rules={"shop": RULES}, **audience.settings, **settings)
+    booth.show(checkout=0.2)
+    await booth.daemon.start()
+
+    def list_calls() -> list[str]:
+        texts = [str(call.arguments.get("text", "")) for call in audience.slack.calls if call.method == "chat.postMessage"]
+        return [text.partition(": service")[0] for text in texts if "nobody acknowledged for" in text]
+
+    def list_subjects(recipient: str) -> list[str]:
+        return [str(mail.message["Subject"]) for mail in audience.mail.mails if recipient in mail.recipients]
+
+    await wait_until(lambda: len(list_calls()) == 2, "two responders are called", seconds=30)
+    incident = await booth.daemon.wait_incident("checkout")
+    acknowledge = f"/api/v1/incidents/{incident['id']}/acknowledge"
+    await asyncio.to_thread(request_json, booth.daemon.port, "POST", acknowledge, {"by": "erin", "text": "on my way"})
+    assert list_calls() == ["Erin", "Erin <@U0MO12345>"]
+    await asyncio.sleep(4.0)  # the third was due within three seconds
+    assert len(list_calls()) == 2
+    assert sum("Nobody has acknowledged" in subject for subject in list_subjects(ON_CALL)) == 2
+    assert list_subjects(STAKEHOLDERS) == ["checkout disrupted, investigating"]
+    events = await booth.daemon.timeline(incident["id"])
+    assert [event["kind"] for event in events].count("escalated") == 2
+    assert "acknowledged: on my way" in [event["message"] for event in events]
+    assert booth.pagerduty.requests == []
