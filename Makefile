@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-picture walkthrough screenshots causes postmortem test lint soak bench lock dev wheel clean
+.PHONY: help demo demo-picture walkthrough screenshots causes postmortem test lint audit soak bench lock dev wheel clean
 
 BIN     := .venv/bin
 LOCKED  := .venv/.locked
@@ -57,6 +57,9 @@ lint: $(LOCKED) ## ruff, mypy and the import contracts
 	$(STEP) 'imports'
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@! grep -n '://' requirements.lock || { echo 'requirements.lock: holds an address; run `make lock`'; exit 1; }
+
+audit: $(LOCKED) ## known faults of the locked packages, by pip-audit where its database can be reached
+	@.ci/audit
 
 soak: $(INSTALLED) ## long runs with random kills
 	@.ci/provide prometheus servers

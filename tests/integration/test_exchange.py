@@ -1,12 +1,16 @@
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
+from aiohttp.abc import ResolveResult
 
+from detector.transport import resolver
 from detector.transport.address import AddressPolicy
 from detector.transport.exchange import Exchange, ExchangeOption, Reply, Request
 from detector.transport.fault import ExchangeError, Fault
@@ -313,6 +317,25 @@ async def test_policy_holds_for_names_and_literals(host: str) -> None:
     async with serve_peer(peer.always(answer())) as server, Exchange(option) as strict:
         error = await _fail(strict, _make(f"http://{host}:{server.port}/"))
     assert (error.fault, error.sent, server.connections) == (Fault.DENIED, False, 0)
+
+
+async def test_a_name_that_changes_its_address_is_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """DNS rebinding: what a name leads to is judged for every connection, so a good first answer opens no door."""
+    places = ["127.0.0.1", "169.254.169.254"]
+
+    def look_up(host: str, port: int, family: int) -> list[ResolveResult]:
+        del family
+        place = places.pop(0) if len(places) > 1 else places[0]
+        return [ResolveResult(hostname=host, host=place, port=port, family=socket.AF_INET, proto=0, flags=socket.AI_NUMERICHOST)]
+
+    monkeypatch.setattr(resolver, "look_up_host", look_up)
+    async with serve_peer(peer.always(answer(Connection="close"))) as server, Exchange() as exchange:
+        session = exchange._open_session()
+        assert (await exchange.send(_make(f"http://rebound.example:{server.port}/"))).status == 200
+        assert isinstance(session.connector, aiohttp.TCPConnector)
+        session.connector.clear_dns_cache()
+        error = await _fail(exchange, _make(f"http://rebound.example:{server.port}/"))
+    assert (error.fault, server.connections) == (Fault.DENIED, 1)
 
 
 async def test_metadata_service_is_out_of_reach(exchange: Exchange) -> None:

@@ -18,6 +18,7 @@ from tests.kit.certificate import Certificate, make_certificate
 from tests.kit.peer import Conversation, Script, serve_peer
 from tests.kit.port import free_port
 from tests.kit.prometheus import Prometheus
+from tests.kit.secret import assert_no_secret
 from tests.kit.wait import wait_until
 
 AT = 1_790_000_000.0
@@ -287,8 +288,7 @@ async def test_secrets_stay_out_of_details() -> None:
         outcomes.append(await PrometheusSource(exchange, dead).query("up", AT))
         outcomes.append(await PrometheusSource(exchange, f"http://me:{SECRET}@[bad").query("up", AT))
     assert len({_failure(outcome).reason for outcome in outcomes}) == 7
-    assert not [outcome for outcome in outcomes if SECRET in repr(outcome)]
-    assert SECRET not in repr(source) + repr(exchange)
+    assert_no_secret([SECRET], *map(repr, outcomes), repr(source), repr(exchange))
 
 
 def _guard(upstream: int, prefix: str, password: str) -> Script:

@@ -19,6 +19,7 @@ from detector.ports.error import PermanentError, TemporaryError
 from detector.ports.store import DeliveryState
 from tests.kit.port import free_port
 from tests.kit.sample import decide, make_incident, make_notice, make_record
+from tests.kit.secret import assert_no_secret
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -188,10 +189,10 @@ async def test_a_lock_that_is_held_too_long_is_temporary(postgres_url: str, post
 async def test_an_absent_server_is_temporary_and_keeps_its_secret(tmp_path: Path) -> None:
     """A refused connection is temporary; the message names host and port, never the password."""
     port = free_port()
-    store = create_store(tmp_path, f"postgresql://detector:hunter2@127.0.0.1:{port}/x")
+    store = create_store(tmp_path, f"postgresql://detector:hunter2-1234@127.0.0.1:{port}/x")
     with pytest.raises(TemporaryError, match=str(port)) as caught:
         await store.open()
-    assert "hunter2" not in str(caught.value)
+    assert_no_secret(["hunter2-1234"], str(caught.value), repr(caught.value), repr(store))
     await store.close()
 
 
