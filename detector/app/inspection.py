@@ -185,8 +185,10 @@ async def check_errors(case: Case) -> Result:
     lines = await case.surroundings.read_errors(case.inquiry.logs, case.at, ERRORS)
     if not lines:
         return Result(Check.ERRORS, Verdict.OK, "no error lines")
-    shown = " | ".join(" ".join(line.split())[:LINE_CHARACTERS] for line in reversed(lines))
-    return Result(Check.ERRORS, Verdict.BAD, f"{len(lines)}, newest first: {shown}")
+    shown = [" ".join(line.split())[:LINE_CHARACTERS] for line in lines]
+    # the first is what the ticket must keep, and it would be cut off at the end of many
+    first = f", the first: {shown[0]}" if len(shown) > 1 else ""
+    return Result(Check.ERRORS, Verdict.BAD, f"{len(lines)}{first}; newest first: {' | '.join(reversed(shown))}")
 
 
 async def _look(name: str, looking: Awaitable[Condition]) -> Evidence:

@@ -183,7 +183,8 @@ def _read_update(event: Event) -> Update | None:
         case "relapse" | "flapping" | "still firing":
             return Update(event.at, INVESTIGATING, _AGAIN)
         case "resolved":
-            return Update(event.at, RESOLVED, _STATE_WORDS[MONITORING])
+            verified = event.message.startswith("resolved (recovered)")  # by hand, nobody knows whether the service is well
+            return Update(event.at, RESOLVED, _STATE_WORDS[MONITORING if verified else RESOLVED])
         case "update" if is_person(event.actor):
             return _read_words(event)
         case _:

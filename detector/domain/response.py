@@ -85,6 +85,7 @@ def resolve(
         msg = f"incident {incident.id} is already {incident.status.value}"
         raise ResponseError(msg)
     firing = any(alert.firing for alert in incident.alerts.values())
+    failing = incident.verifying is not None and any(item.ok is False for item in incident.verifications)
     wait_seconds = REPAGE_AFTER_HUMAN_RESOLVE_SECONDS if firing else incident.watch_seconds
     incident = replace(
         incident,
@@ -97,7 +98,8 @@ def resolve(
         muted="",
         stale=False,
     )
-    said = _add_words("resolved by hand" + (" while metrics are still bad" if firing else ""), text)
+    bad = "metrics are still bad" if firing else "probes still fail" if failing else ""
+    said = _add_words(f"resolved by hand while {bad}" if bad else "resolved by hand", text)
     ledger.say(incident, "resolved", said, actor=by)
     tell(ledger, close_pages(ledger, incident), NoticeKind.RESOLVE, said, actor=by)
     return ledger.decide()

@@ -44,7 +44,7 @@ OWNER = User("POWNER", "Olu Owner", "olu@example.org")
 
 @dataclass(slots=True)
 class RemoteIncident:
-    """One incident: the alerts grouped into it, by their numbers in the ledger, and who changed it last."""
+    """One incident: the alerts grouped into it, by their numbers in the ledger; who acts on it now, and who changed it last."""
 
     id: str
     number: int
@@ -54,6 +54,7 @@ class RemoteIncident:
     alerts: list[int]
     status: Status = Status.TRIGGERED
     by: dict[str, str] = field(default_factory=dict)
+    changed_by: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +94,7 @@ class Account:
         for incident in self.incidents:
             status = self._judge(incident)
             if status is not incident.status:
-                incident.status = status
+                incident.status, incident.changed_by = status, incident.by
                 changes.append(self._tell(incident))
             incident.by = {}
         return changes
@@ -114,6 +115,7 @@ class Account:
         alerts = [self._alert(number) for number in incident.alerts]
         resolved = sum(not alert.is_open for alert in alerts)
         acknowledged = incident.status is Status.ACKNOWLEDGED
+        changed_by = incident.by or incident.changed_by
         return {
             "id": incident.id,
             "type": "incident",
@@ -125,8 +127,8 @@ class Account:
             "service": {"id": f"S{incident.routing_key[:6]}", "type": "service_reference"},
             "escalation_policy": {"id": POLICY_ID, "type": "escalation_policy_reference"},
             "assignees": [user.refer() for user in self.levels.get(1, ())],
-            "acknowledgements": [{"acknowledger": incident.by}] if acknowledged and incident.by else [],
-            "last_status_change_by": incident.by or {"type": "service_reference", "summary": INTEGRATION},
+            "acknowledgements": [{"acknowledger": changed_by}] if acknowledged and changed_by else [],
+            "last_status_change_by": changed_by or {"type": "service_reference", "summary": INTEGRATION},
             "alert_counts": {"all": len(alerts), "triggered": len(alerts) - resolved, "resolved": resolved},
             "resolve_reason": None,
         }

@@ -63,11 +63,11 @@ async def test_an_incident_is_found_by_its_key_and_shows_who_acknowledged_it(pag
     pagerduty.acknowledge("a:1:default")
     seen = await rest.find_by_id(found.id)
     assert seen is not None
-    assert seen.standing is Standing.ACKNOWLEDGED
+    assert (seen.standing, seen.by) == (Standing.ACKNOWLEDGED, "Erin Engineer")
     pagerduty.resolve("a:1:default", MANAGER)
     seen = await rest.find_by_id(found.id)
     assert seen is not None
-    assert seen.standing is Standing.RESOLVED
+    assert (seen.standing, seen.by) == (Standing.RESOLVED, "Mo Manager")
     assert await rest.find_by_key("nobody:1:default") is None
     assert await rest.find_by_id("PNOPE") is None
     assert await rest.read_alerts("PNOPE") == {}

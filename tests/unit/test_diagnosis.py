@@ -121,6 +121,23 @@ async def test_all_is_well() -> None:
     assert {result.verdict for result in found.values()} == {Verdict.OK}
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["ERROR no route to db"], "1; newest first: ERROR no route to db"),
+        (
+            ["ERROR no route to db", "ERROR  timeout"],
+            "2, the first: ERROR no route to db; newest first: ERROR timeout | ERROR no route to db",
+        ),
+    ],
+)
+async def test_the_first_error_stands_first(lines: list[str], message: str) -> None:
+    """Of many lines the end is cut off, and the first error tells more than the twentieth."""
+    world = World()
+    world.lines = lines
+    assert (await diagnose(world))[Check.ERRORS].message == message
+
+
 BY_SOURCE = {
     "deploys": Check.DEPLOY,
     "log of deploys": Check.DEPLOY,
@@ -225,7 +242,7 @@ async def test_error_lines_are_shown_newest_first_and_inert() -> None:
     world = World()
     world.lines = ["ERROR first", "FATAL deadlock\ndetected " + "x" * 1000]
     found = await diagnose(world)
-    assert found[Check.ERRORS].message.startswith("2, newest first: FATAL deadlock detected xxx")
+    assert found[Check.ERRORS].message.startswith("2, the first: ERROR first; newest first: FATAL deadlock detected xxx")
     assert found[Check.ERRORS].message.endswith(" | ERROR first")
     assert len(found[Check.ERRORS].message) < 400
     assert found[Check.CONCURRENCY].verdict is Verdict.BAD

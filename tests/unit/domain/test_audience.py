@@ -204,6 +204,20 @@ def test_metrics_that_recovered_wait_for_the_probes_of_the_service() -> None:
         story.act(response.tick, "api: production")
 
 
+def test_a_resolve_by_hand_while_probes_fail_says_so() -> None:
+    """Metrics are well, the service is not: whoever ends it all the same is on record with that."""
+    story = Story()
+    story.tell("fired errors high", service="api")
+    story.tell("ended errors high", service="api")
+    course = story.course
+    results = {"api: production": (False, "503")}
+    course.accept(
+        response.record_probes(course.book, course.rules.catalogue, course.paging, course.incident.id, results, course.now)
+    )
+    story.act(response.resolve)
+    assert course.events[-1].message == "resolved by hand while probes still fail"
+
+
 def test_an_alert_that_fires_again_while_the_probes_run_ends_the_verification() -> None:
     """Late results of probes change nothing then."""
     story = Story()

@@ -101,6 +101,15 @@ def test_updates_are_a_persons_words_or_fixed_ones() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "message", ["resolved by hand while metrics are still bad: a test", "resolved (rule removed)", "resolved (gone)"]
+)
+def test_recovery_is_claimed_only_where_it_was_seen(message: str) -> None:
+    """An incident that ended otherwise is over, and nothing is said of the service."""
+    (update,) = view_public(_incident(), [_say("resolved", message, at=1060.0)], CATALOGUE).updates
+    assert (update.state, update.text) == ("resolved", "This incident is resolved.")
+
+
 def test_nothing_of_the_inside_leaves_in_any_form() -> None:
     """Labels, values, rules, links, people and hosts stand in no form of the page; markup in a person's words is inert."""
     incident = _incident(
