@@ -59,7 +59,7 @@ class TemplateFault:
 class _Sandbox(ImmutableSandboxedEnvironment):
     """Jinja2's sandbox, narrowed: no globals, named filters only, few methods, arithmetic on numbers."""
 
-    intercepted_binops = frozenset({"*", "%", "**"})
+    intercepted_binops = frozenset({"*", "%", "**", "+"})
 
     def __init__(self) -> None:
         # Pages are plain text: escaping HTML would show `&lt;` to whoever is on call. Each channel escapes for itself.
@@ -68,9 +68,12 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         self.filters = {name: run for name, run in self.filters.items() if name in _FILTERS}
         self.filters |= {"percent": format_percent, "duration": format_span, "number": format_number, "humanize": humanize}
         self.filters |= {"time": format_time, "replace": _replace, "_bounded": _bound}
+        self.filters |= {"join": _join, "round": _round}
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:  # noqa: ANN401 - Jinja2's signature
         """Only numbers: `"x" * 1000000000` and `"%1000000000d" % 1` would eat the memory."""
+        if operator == "+" and isinstance(left, str) and isinstance(right, str) and len(left) + len(right) <= MAX_TEXT_CHARACTERS:
+            return left + right
         if not (isinstance(left, (int, float)) and isinstance(right, (int, float))):
             raise SecurityError(f"`{operator}` works on numbers only")
         return super().call_binop(context, operator, left, right)
@@ -146,6 +149,10 @@ def _check_syntax(node: nodes.Node, *, loops: int) -> None:
         loops += 1
         if loops > _MAX_LOOPS or node.recursive:
             raise TemplateSyntaxError(f"for loops nest {_MAX_LOOPS} deep at most, and never recurse", node.lineno)
+        if (
+            isinstance(node.iter, nodes.Concat) or node.iter.find(nodes.Concat) is not None
+        ):  # a loop's name would carry it on, and grow
+            raise TemplateSyntaxError("`~` cannot stand in what a loop goes over", node.lineno)
         node.iter = nodes.Filter(node.iter, "_bounded", [], [], None, None, lineno=node.lineno)
     for child in node.iter_child_nodes():
         _check_syntax(child, loops=loops)
@@ -153,6 +160,21 @@ def _check_syntax(node: nodes.Node, *, loops: int) -> None:
 
 def _bound(items: Iterable[Any]) -> list[Any]:
     return list(islice(items, _MAX_TURNS))
+
+
+def _join(items: Iterable[Any], separator: str = "") -> str:
+    parts, length = list[str](), 0
+    for item in items:
+        parts.append(str(item))
+        length += len(parts[-1]) + len(separator)
+        if length > MAX_TEXT_CHARACTERS:
+            raise SecurityError("join: a result beyond the cap")
+    return separator.join(parts)
+
+
+def _round(value: float, precision: int = 0) -> float:
+    """To the nearest; Jinja2's own takes ten to the power of `precision` for the other ways, however large."""
+    return round(float(value), precision)
 
 
 def _replace(text: str, old: str, new: str) -> str:

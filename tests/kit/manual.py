@@ -20,6 +20,7 @@ from detector.domain import audience
 from detector.domain.deploy import Deploy
 from detector.domain.incident import NoticeKind
 from detector.web.metrics import Metrics
+from tests.kit.surface import list_routes, list_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -95,7 +96,13 @@ def make_block(name: str) -> str:
             (f"`{known.name}`{' (required)' if known.required else ''}", _say(known.shape), known.about) for known in section.keys
         ]
         return _table(("key", "value", "meaning"), rows)
-    return {"metrics": _make_metrics, "notices": _make_notices, "commands": _make_commands}[name]()
+    return {
+        "metrics": _make_metrics,
+        "notices": _make_notices,
+        "commands": _make_commands,
+        "routes": _make_routes,
+        "secrets": _make_secrets,
+    }[name]()
 
 
 def rewrite(text: str) -> str:
@@ -122,6 +129,17 @@ def _make_metrics() -> str:
 
 def _make_commands() -> str:
     return _table(("command", "what"), [(f"`detector {name}`", about) for name, about in COMMANDS.items()])
+
+
+def _make_routes() -> str:
+    guards: dict[str, list[str]] = {}
+    for method, path, guard in list_routes():
+        guards.setdefault(guard, []).append(f"`{method} {path}`")
+    return _table(("what guards it", "routes"), [(guard, ", ".join(routes)) for guard, routes in guards.items()])
+
+
+def _make_secrets() -> str:
+    return ", ".join(f"`{name}`" for name in list_secrets()) + "\n"
 
 
 def _make_notices() -> str:

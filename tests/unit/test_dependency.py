@@ -12,7 +12,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 _ENTRY = re.compile(
-    r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]+\])?==(?P<version>\S+)(?: ; (?P<marker>[^\\]+?))? \\\n(?P<hashes>(?:    --hash=\S+(?: \\)?\n)+)",
+    r"^(?P<name>[A-Za-z0-9._-]+)(?:\[[^\]]+\])?==(?P<version>\S+)(?: ; (?P<marker>[^\\]+?))? \\\n"
+    r"(?P<hashes>(?:    --hash=\S+(?: \\)?\n)+)",
     re.MULTILINE,
 )
 _HASH = re.compile(r"    --hash=sha256:[0-9a-f]{64}(?: \\)?")
