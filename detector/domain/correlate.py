@@ -17,7 +17,7 @@ from detector.domain.ailment import OWN_RULES
 from detector.domain.alert import Change, Transition
 from detector.domain.audience import tell
 from detector.domain.catalogue import Catalogue
-from detector.domain.dependency import JOIN_WITHIN_SECONDS, find_related, link_back, list_dependencies
+from detector.domain.dependency import JOIN_WITHIN_SECONDS, find_related, link_back, list_dependencies, stand_together
 from detector.domain.incident import (
     FIXED_IDS,
     Book,
@@ -104,8 +104,9 @@ def _find_to_join(ledger: Ledger, transition: Transition, alert: JoinedAlert) ->
     for service in list_dependencies(ledger.catalogue, alert.service):
         for incident in ledger.find_by_service(service):
             lately = ledger.now - incident.detected <= JOIN_WITHIN_SECONDS
-            firing = incident.service == service and incident.status.active and incident.join == transition.join
-            if firing and lately and not incident.own and incident.severity >= alert.severity:
+            firing = incident.service == service and incident.status.active and not incident.own
+            here = firing and lately and stand_together(transition.join, incident.join)
+            if here and incident.severity >= alert.severity:
                 return incident
     return None
 

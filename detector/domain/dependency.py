@@ -6,9 +6,11 @@ from dataclasses import replace
 
 from detector.domain.catalogue import Catalogue
 from detector.domain.incident import Incident
+from detector.domain.label import Labels
 from detector.domain.ledger import Ledger
 
 JOIN_WITHIN_SECONDS = 600.0
+_SHARED_ACROSS = frozenset({"namespace"})  # what is depended on often has one of its own: worth a link, too little to join
 
 
 def list_dependencies(catalogue: Catalogue, service: str) -> tuple[str, ...]:
@@ -23,6 +25,12 @@ def list_dependencies(catalogue: Catalogue, service: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def stand_together(one: Labels, other: Labels, *, apart: frozenset[str] = frozenset()) -> bool:
+    """Whether no label that both carry differs, those in `apart` aside: a database seldom carries every label of its users."""
+    named = dict(other)
+    return all(named.get(name, value) == value for name, value in one if name not in apart)
+
+
 def find_related(ledger: Ledger, incident: Incident) -> tuple[str, ...]:
     """Ids of other active incidents that belong to it: of dependencies however old, of dependents that began within ten minutes."""
     if not ledger.catalogue.services:
@@ -35,7 +43,7 @@ def find_related(ledger: Ledger, incident: Incident) -> tuple[str, ...]:
         for other in ledger.find_by_service(service)
         if other.id != incident.id
         and other.status.active
-        and other.join == incident.join
+        and stand_together(incident.join, other.join, apart=_SHARED_ACROSS)
         and (service in below or abs(other.detected - incident.detected) <= JOIN_WITHIN_SECONDS)
     }
     return tuple(sorted(related))

@@ -89,6 +89,26 @@ def test_incidents_that_have_paged_are_linked_never_merged() -> None:
     assert "see also" in [event.kind for event in course.events if event.incident == by_service["frontend"].id]
 
 
+@pytest.mark.parametrize(
+    ("database", "search", "joined", "linked"),
+    [
+        ({"env": "prod"}, {"env": "prod", "namespace": "shop"}, True, False),
+        ({}, {"env": "prod"}, True, False),
+        ({"env": "prod", "namespace": "data"}, {"env": "prod", "namespace": "shop"}, False, True),
+        ({"env": "staging"}, {"env": "prod"}, False, False),
+    ],
+)
+def test_a_dependent_and_what_it_depends_on_may_carry_different_labels(
+    database: dict[str, str], search: dict[str, str], *, joined: bool, linked: bool
+) -> None:
+    """A label that only one of them has parts nothing; another namespace is worth a link; another environment is not."""
+    course = _course()
+    for service, labels in (("database", database), ("search", search)):
+        course.tell(told("fired errors high", course.now + 10, service=service, labels=labels), seconds=10)
+    assert len(course.incidents) == (1 if joined else 2)
+    assert [bool(incident.see_also) for incident in course.incidents.values()] == [linked] * len(course.incidents)
+
+
 def test_what_broke_long_after_its_dependents_is_not_linked_to_them() -> None:
     """A dependent's trouble of an hour ago has another cause."""
     course = _course()
