@@ -21,6 +21,7 @@ from detector import __version__
 from detector.adapters.calendar import RuleCalendar
 from detector.adapters.clock import SystemClock
 from detector.adapters.command import ProcessRunner
+from detector.adapters.family import plan_merging
 from detector.adapters.heartbeat import HeartbeatPing
 from detector.adapters.log import LogObserver, set_up_log
 from detector.adapters.notify import ServiceManager
@@ -120,10 +121,10 @@ class Daemon:
         self._prometheus = Exchange(make_exchange_option(settings))
         source = PrometheusSource(self._prometheus, settings.prometheus_url, on_warning=self._note_warning)
         metered = MeteredSource(source, clock, observer)
-        self._cache = QueryCache(metered, clock)
+        self._cache = QueryCache(metered, clock, plan_merging)
         self._baselines = BaselineKeeper(self._cache, roster, clock, observer)
         evaluator = Evaluator(self._cache, roster, self._committer, self._sentinel, self._baselines, renderer, clock, observer)
-        self._poller = Poller(evaluator.evaluate, clock, observer)
+        self._poller = Poller(evaluator.evaluate, clock, observer, self._cache.name_query)
         self._reloader = Reloader(
             RuleDirectory(settings.rules, every_seconds=settings.every),
             store,
@@ -131,7 +132,7 @@ class Daemon:
             self._committer,
             clock,
             observer,
-            (self._poller.set_rules, self._baselines.set_rules),
+            (self._cache.set_rules, self._poller.set_rules, self._baselines.set_rules),
         )
         self._prober = Exchange()
         self._channels = make_channels(settings, renderer, observer, self._list_facts)

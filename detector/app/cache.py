@@ -1,51 +1,90 @@
-"""Step 2 of the path: each distinct (query, time) is asked once, whoever needs it. Samples go to `evaluation`."""
+"""Step 2 of the path: each distinct (query, time) is asked once, whoever needs it. Samples go to `evaluation`.
+
+Queries that differ only in one label's value are asked as one and split again (`domain.family`). Where the merged query fails for
+a reason of its own, each is asked by itself, and merging is tried again a minute later.
+"""
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from detector.domain.outcome import Outcome
+from detector.domain.family import Merged, Parts, blames_merging, split_answer
+from detector.domain.outcome import NoData, Outcome, QueryFailed
+from detector.domain.reading import plan_queries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from detector.domain.rule import Rule
     from detector.ports.clock import Clock
     from detector.ports.source import SampleSource
 
+    Plan: TypeAlias = Callable[[Iterable[Iterable[str]]], Mapping[str, Merged]]
+
 KEEP_SECONDS = 1.0  # batches on the same slot start within milliseconds of each other
+REST_SECONDS = 60.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Asked:
     answer: asyncio.Task[Outcome]
     asked: float
+    parts: Parts | None = None
 
 
 class QueryCache:
     """Shares answers among the rules of a slot; an asker that is cancelled takes nothing from the others."""
 
-    def __init__(self, source: SampleSource, clock: Clock) -> None:
+    def __init__(self, source: SampleSource, clock: Clock, plan: Plan | None = None) -> None:
         self._source = source
         self._clock = clock
+        self._plan = plan
+        self._merged: Mapping[str, Merged] = {}
+        self._resting: dict[str, float] = {}
         self._asked: dict[tuple[str, float], _Asked] = {}
+
+    def set_rules(self, rules: Sequence[Rule]) -> None:
+        """Find what these rules ask together: queries of rules with the same `every` and `offset`, which are asked at one time."""
+        groups: dict[tuple[float, float], list[str]] = defaultdict(list)
+        for rule in rules:
+            groups[rule.every_seconds, rule.offset_seconds].extend(plan_queries(rule))
+        self._merged = self._plan(groups.values()) if self._plan is not None else {}
+        self._resting.clear()
+
+    def name_query(self, query: str) -> str:
+        """What is asked for it: itself, or the query that it is merged into."""
+        merged = self._merged.get(query)
+        return query if merged is None else merged.query
 
     async def ask(self, query: str, at: float, deadline_seconds: float) -> Outcome:
         """The answer to one query at unix seconds `at`."""
-        self._forget()
-        found = self._asked.get((query, at))
-        if found is None:
-            answer = asyncio.create_task(self._request(query, at, deadline_seconds), name="query")
-            found = _Asked(answer, self._clock.monotonic())
-            self._asked[query, at] = found
-        return await asyncio.shield(found.answer)
+        return (await self.ask_all((query,), at, deadline_seconds))[query]
 
     async def ask_all(self, queries: Iterable[str], at: float, deadline_seconds: float) -> dict[str, Outcome]:
         """The answers to all queries, asked together."""
-        texts = tuple(queries)
-        answers = await asyncio.gather(*(self.ask(text, at, deadline_seconds) for text in texts))
-        return dict(zip(texts, answers, strict=True))
+        self._forget()
+        begun = {query: self._begin(query, at, deadline_seconds) for query in queries}
+        answers: dict[str, Outcome] = {}
+        single: list[str] = []
+        for query, (asked, merged) in begun.items():
+            outcome = await _hear(asked)
+            if merged is None:
+                answers[query] = outcome
+            elif not isinstance(outcome, QueryFailed):
+                if asked.parts is None:
+                    asked.parts = split_answer(outcome, merged.label, strips=merged.strips)
+                answers[query] = asked.parts.get(merged.value, _NOTHING)
+            elif blames_merging(outcome):
+                self._resting[merged.query] = self._clock.monotonic() + REST_SECONDS
+                single.append(query)
+            else:
+                answers[query] = outcome
+        if single:
+            answers |= await self.ask_all(single, at, deadline_seconds)
+        return answers
 
     async def close(self) -> None:
         """Give up what is still asked."""
@@ -55,6 +94,17 @@ class QueryCache:
         await asyncio.gather(*pending, return_exceptions=True)
         self._asked.clear()
 
+    def _begin(self, query: str, at: float, deadline_seconds: float) -> tuple[_Asked, Merged | None]:
+        merged = self._merged.get(query)
+        if merged is not None and self._resting.get(merged.query, 0.0) > self._clock.monotonic():
+            merged = None
+        text = query if merged is None else merged.query
+        found = self._asked.get((text, at))
+        if found is None:
+            answer = asyncio.create_task(self._request(text, at, deadline_seconds), name="query")
+            found = self._asked[text, at] = _Asked(answer, self._clock.monotonic())
+        return found, merged
+
     async def _request(self, query: str, at: float, deadline_seconds: float) -> Outcome:
         return await self._source.query(query, at, deadline_seconds=deadline_seconds)
 
@@ -63,3 +113,10 @@ class QueryCache:
         done = [key for key, asked in self._asked.items() if asked.answer.done() and asked.asked < oldest]
         for key in done:
             del self._asked[key]
+
+
+_NOTHING = NoData()
+
+
+async def _hear(asked: _Asked) -> Outcome:
+    return asked.answer.result() if asked.answer.done() else await asyncio.shield(asked.answer)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from detector.app.guard import describe_fault, guard, wait_for
-from detector.app.slot import make_batches
+from detector.app.slot import keep_text, make_batches
 from detector.app.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -50,8 +50,15 @@ class Poller:
     `lag_seconds`: how late the event loop woke a sleeper last.
     """
 
-    def __init__(self, evaluate: Callable[[Rule, float], Awaitable[None]], clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self,
+        evaluate: Callable[[Rule, float], Awaitable[None]],
+        clock: Clock,
+        observer: Observer,
+        name_query: Callable[[str], str] = keep_text,
+    ) -> None:
         self._evaluate = evaluate
+        self._name_query = name_query
         self._clock = clock
         self._observer = observer
         self._batches: dict[BatchKey, Batch] = {}
@@ -62,7 +69,7 @@ class Poller:
 
     def set_rules(self, rules: Sequence[Rule]) -> None:
         """Run these from now on. A batch that stays keeps its slots; evaluations under way end by themselves."""
-        self._batches = {batch.key: batch for batch in make_batches(rules)}
+        self._batches = {batch.key: batch for batch in make_batches(rules, self._name_query)}
         for key in self._running.keys() - self._batches.keys():
             self._running.pop(key).task.cancel()
         for key in self._batches.keys() - self._running.keys():

@@ -15,7 +15,7 @@ from detector.domain.reading import plan_queries
 from detector.domain.rule import Rule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
 JUMP_SECONDS = 1.0
@@ -84,14 +84,22 @@ def normalise_query(query: str) -> str:
     return " ".join(query.split())
 
 
-def make_batches(rules: Iterable[Rule]) -> tuple[Batch, ...]:
-    """Join rules of the same `every` and `offset` that share a query, directly or through a third one."""
+def keep_text(query: str) -> str:
+    """The query itself: what is asked where nothing is merged."""
+    return query
+
+
+def make_batches(rules: Iterable[Rule], name_query: Callable[[str], str] = keep_text) -> tuple[Batch, ...]:
+    """Join rules of the same `every` and `offset` that share a query, directly or through a third one.
+
+    `name_query` gives what is asked for a query: rules whose queries are merged share that one.
+    """
     groups: dict[tuple[int, int], list[Rule]] = defaultdict(list)
     for rule in rules:
         groups[max(1, round(rule.every_seconds * 1000)), round(rule.offset_seconds * 1000)].append(rule)
     batches = []
     for (every_ms, offset_ms), members in groups.items():
-        for queries, joined in _join(members):
+        for queries, joined in _join(members, name_query):
             smallest = min(queries, default=joined[0].name)
             batches.append(Batch(BatchKey(every_ms, offset_ms, smallest), make_grid(every_ms / 1000, smallest), tuple(joined)))
     return tuple(batches)
@@ -118,17 +126,21 @@ def take_turn(grid: Grid, position: Position, wall: float, monotonic: float) -> 
     return Position(lead, newest), Turn(grid.time_of(newest), newest - last - 1, wait_seconds)
 
 
-def _join(rules: list[Rule]) -> list[tuple[set[str], list[Rule]]]:
+def _join(rules: list[Rule], name_query: Callable[[str], str]) -> list[tuple[set[str], list[Rule]]]:
     """Connected groups of rules by shared normalised queries, in the order of their first rules."""
-    groups: list[tuple[set[str], list[Rule]]] = []
-    for rule in rules:
-        queries = {normalise_query(query) for query in plan_queries(rule)}
-        joined: tuple[set[str], list[Rule]] = (queries, [rule])
-        apart = []
-        for group in groups:
-            if group[0] & queries:
-                joined = (joined[0] | group[0], group[1] + joined[1])
-            else:
-                apart.append(group)
-        groups = [*apart, joined]
-    return groups
+    home: dict[str, int] = {}
+    groups: dict[int, tuple[set[str], list[Rule]]] = {}
+    for number, rule in enumerate(rules):
+        queries = {normalise_query(name_query(query)) for query in plan_queries(rule)}
+        found = sorted({home[query] for query in queries if query in home})
+        first = found[0] if found else number
+        group = groups.setdefault(first, (set(), []))
+        for other in found[1:]:
+            texts, members = groups.pop(other)
+            group[0].update(texts)
+            group[1].extend(members)
+            home.update(dict.fromkeys(texts, first))
+        group[0].update(queries)
+        group[1].append(rule)
+        home.update(dict.fromkeys(queries, first))
+    return list(groups.values())
