@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from detector.domain.explanation import Explanation
-    from detector.domain.rule import RuleSet
+    from detector.domain.rule import Rule, RuleSet
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -43,6 +44,7 @@ def explain(
         hint = f"did you mean `{near[0]}`?" if near else f"there are {', '.join(each.name for each in rules.rules)}"
         raise typer.Exit(fail(f"no rule is named {rule}; {hint}", USAGE))
     told = explain_rule(found, rules.catalogue, Severity(read_settings().pagerduty.page_from))
+    told = replace(told, notes=(*told.notes, *_describe_merging(rules, found)))
     print(json.dumps(lay_out(told), indent=2, ensure_ascii=False) if as_json else "\n".join(_write(told)))
 
 
@@ -62,6 +64,21 @@ def lay_out(told: Explanation) -> dict[str, Any]:
         "routes": dict(told.routes),
         "notes": list(told.notes),
     }
+
+
+def _describe_merging(rules: RuleSet, rule: Rule) -> Iterator[str]:
+    """Which of its queries are asked together with those of other rules, as the daemon will."""
+    from detector.adapters.family import explain_refusal, plan_merging
+    from detector.domain.reading import plan_queries
+
+    when = (rule.every_seconds, rule.offset_seconds)
+    others = [each for each in rules.rules if (each.every_seconds, each.offset_seconds) == when]
+    plan = plan_merging([[query for each in others for query in plan_queries(each)]])
+    for query in plan_queries(rule):
+        if merged := plan.get(query):
+            yield f"asked as one query for {merged.members} values of {merged.label}: {merged.query[:200]}"
+        elif len(others) > 1 and not (why := explain_refusal(query)).startswith("no label"):
+            yield f"asked by itself: {why or 'no other rule asks the same of another value'}: {query[:200]}"
 
 
 def _load(paths: list[Path]) -> RuleSet:
