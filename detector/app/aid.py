@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
+
+from detector.domain.rule import RuleSet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from detector.app.diagnosis import Diagnostician
     from detector.app.drill import Drill
     from detector.app.historian import Historian
     from detector.app.mitigator import Mitigator
+    from detector.app.roster import Roster
+    from detector.domain.check import Diagnosis
     from detector.domain.exercise import DrillReport
     from detector.domain.incident import Incident
     from detector.domain.mitigation import Offer
     from detector.domain.postmortem import Hop, Lesson
+    from detector.ports.clock import Clock
     from detector.ports.postmortem import FollowUp
     from detector.ports.store import Store
+
+LIVE_SECONDS = 60.0  # as `detector diagnose` has it
 
 
 class FirstAid:
     """Implements ports.aid.Aid."""
 
-    def __init__(self, mitigator: Mitigator, historian: Historian, drill: Drill, store: Store) -> None:
+    def __init__(
+        self,
+        mitigator: Mitigator,
+        historian: Historian,
+        drill: Drill,
+        store: Store,
+        diagnostician: Diagnostician,
+        roster: Roster,
+        clock: Clock,
+    ) -> None:
         self._mitigator = mitigator
         self._historian = historian
         self._drill = drill
         self._store = store
+        self._diagnostician = diagnostician
+        self._roster = roster
+        self._clock = clock
+        self._asking = asyncio.Lock()
 
     async def list_offers(self, incident: str) -> Sequence[Offer]:
         """What can be run."""
@@ -58,3 +80,11 @@ class FirstAid:
     async def list_hops(self, incident: str) -> Sequence[Hop]:
         """How its notices fared."""
         return await self._store.list_hops(incident)
+
+    async def diagnose(self, service: str, at: float | None) -> Diagnosis:
+        """Ask now; who comes meanwhile waits."""
+        rules = RuleSet(tuple(self._roster.rules), self._roster.catalogue, "")
+        async with self._asking:
+            now = self._clock.now()
+            moment = now if at is None else at
+            return await self._diagnostician.diagnose(rules, service, moment, live=abs(now - moment) < LIVE_SECONDS)

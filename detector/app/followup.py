@@ -78,7 +78,7 @@ class Followup:
         self._drill = Drill(
             committer, store, roster, paging, clock, observer, channels, tell=on_drill, every_seconds=drill_every_seconds
         )
-        self.aid = FirstAid(self._mitigator, self._historian, self._drill, store)
+        self.aid = FirstAid(self._mitigator, self._historian, self._drill, store, diagnostician, roster, clock)
         self._asks = account is not None
 
     def duties(self) -> Mapping[str, Callable[[], Awaitable[None]]]:

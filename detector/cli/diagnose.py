@@ -51,14 +51,9 @@ def diagnose(
 
 def lay_out(found: Diagnosis) -> dict[str, Any]:
     """The diagnosis as JSON shows it."""
-    from detector.domain.view import view_result, view_suspect
+    from detector.domain.view import view_diagnosis
 
-    return {
-        "service": found.service,
-        "at": found.at,
-        "checks": [view_result(result) for result in found.results],
-        "suspects": [view_suspect(suspect) for suspect in found.suspects],
-    }
+    return view_diagnosis(found)
 
 
 def _load_rules(settings: Settings) -> RuleSet:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from detector.domain.alert import AlertState, Phase, SignalTrack
-from detector.domain.check import Result
+from detector.domain.check import Diagnosis, Result
 from detector.domain.incident import Event, Incident, JoinedAlert, Verification
 from detector.domain.label import Labels
 from detector.domain.suspect import Suspect
@@ -109,6 +109,16 @@ def view_result(result: Result) -> dict[str, Json]:
 def view_suspect(suspect: Suspect) -> dict[str, Json]:
     """JSON of a service that may be the cause."""
     return {"service": suspect.service, "score": round(suspect.score, 3), "why": suspect.why}
+
+
+def view_diagnosis(found: Diagnosis) -> dict[str, Json]:
+    """JSON of everything that was found, best suspect first."""
+    return {
+        "service": found.service,
+        "at": found.at,
+        "checks": [view_result(result) for result in found.results],
+        "suspects": [view_suspect(suspect) for suspect in found.suspects],
+    }
 
 
 def _view_verification(item: Verification) -> dict[str, Json]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from detector.domain.check import Diagnosis
 from detector.domain.exercise import DrillReport
 from detector.domain.incident import Incident
 from detector.domain.mitigation import Offer
@@ -38,3 +39,6 @@ class Aid(Protocol):
 
     async def list_hops(self, incident: str) -> Sequence[Hop]:
         """How each notice of the incident fared, in the order they were queued."""
+
+    async def diagnose(self, service: str, at: float | None) -> Diagnosis:
+        """The usual causes at a moment (None: now), and the suspects. One at a time: it asks Prometheus much."""

@@ -27,6 +27,10 @@ class PermanentError(OutsideError):
     """Will fail the same way again: the request is wrong, or a setting is."""
 
 
+class CursorError(PermanentError, ValueError):
+    """A cursor that no page of the list gave: whoever asks begins again without one."""
+
+
 class SettingsError(TemporaryError):
     """A setting or a proxy is wrong (401, 403, 404, 3xx, 200 for 202): tell others at once, retry slowly, never drop."""
 

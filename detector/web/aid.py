@@ -1,16 +1,19 @@
-"""The API's mitigations, post-mortems and drill. Part of `api`; that mitigating bears the write token, `site` has checked."""
+"""The API's mitigations, post-mortems, drill and diagnosis. Part of `api`; `site` has checked the write token of who mitigates."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI  # noqa: TC002 - FastAPI evaluates the annotations of its routes
+from fastapi import FastAPI, Query
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
+from detector.domain.view import view_diagnosis
+from detector.web.document import may
 from detector.web.drill import add_drill
-from detector.web.link import find_there
+from detector.web.link import LATEST, find_there
+from detector.web.model import DiagnosisModel, Name
 from detector.web.postmortem import add_postmortems
 
 if TYPE_CHECKING:
@@ -44,10 +47,10 @@ class OfferModel(BaseModel):
 class MitigationOrder(BaseModel):
     """Which one, and who runs it. `again`: although it was run before."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=200)]
-    by: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Name
+    by: Name
     again: bool = False
 
 
@@ -56,19 +59,36 @@ def add_aid(api: FastAPI, query: QueryPort, aid: Aid) -> None:
     _add_mitigations(api, query, aid)
     add_postmortems(api, query, aid)
     add_drill(api, aid)
+    _add_diagnosis(api, aid)
 
 
 def _add_mitigations(api: FastAPI, query: QueryPort, aid: Aid) -> None:
-    @api.get("/api/v1/incidents/{incident}/mitigations", response_model=list[OfferModel])
+    @api.get("/api/v1/incidents/{incident}/mitigations", response_model=list[OfferModel], responses=may(HTTPStatus.NOT_FOUND))
     async def offers(incident: str) -> JSONResponse:
         await find_there(query, incident)
         return JSONResponse([_view_offer(offer) for offer in await aid.list_offers(incident)])
 
-    @api.post("/api/v1/incidents/{incident}/mitigate", response_model=RunModel, status_code=HTTPStatus.ACCEPTED)
+    @api.post(
+        "/api/v1/incidents/{incident}/mitigate",
+        response_model=RunModel,
+        status_code=HTTPStatus.ACCEPTED,
+        responses=may(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    )
     async def mitigate(incident: str, order: MitigationOrder) -> JSONResponse:
         await find_there(query, incident)
         changed = await aid.mitigate(incident, order.name, order.by, again=order.again)
         return JSONResponse(_view_run(changed.mitigations[-1]), HTTPStatus.ACCEPTED)
+
+
+def _add_diagnosis(api: FastAPI, aid: Aid) -> None:
+    @api.get("/api/v1/diagnosis", response_model=DiagnosisModel)
+    async def diagnose(
+        service: Annotated[str, Query(min_length=1, max_length=300, description="As rules and catalogue name it.")],
+        at: Annotated[
+            float | None, Query(ge=0, le=LATEST, allow_inf_nan=False, description="Unix seconds; now unless given.")
+        ] = None,
+    ) -> JSONResponse:
+        return JSONResponse(view_diagnosis(await aid.diagnose(service, at)))
 
 
 def _view_offer(offer: Offer) -> dict[str, Any]:

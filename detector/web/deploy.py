@@ -6,18 +6,19 @@ import time
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
-from fastapi import FastAPI  # noqa: TC002 - FastAPI evaluates the annotations of its routes
+from fastapi import FastAPI, Query
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from detector.domain.deploy import Deploy
-from detector.web.link import Limit  # noqa: TC001 - as above
+from detector.web.link import LATEST, Limit, Service
+from detector.web.model import NOT_BLANK
 
 if TYPE_CHECKING:
     from detector.ports.query import Desk
     from detector.ports.query import Query as QueryPort
 
-_LATEST = 1e11
+Moment = Annotated[float, Query(ge=0, le=LATEST, allow_inf_nan=False, description="Unix seconds.")]
 
 
 class DeployModel(BaseModel):
@@ -34,11 +35,11 @@ class DeployModel(BaseModel):
 class DeployNews(BaseModel):
     """What was deployed. `at` is now unless given (unix seconds)."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    service: Annotated[str, Field(min_length=1, max_length=300)]
-    version: Annotated[str, Field(min_length=1, max_length=300)]
-    at: Annotated[float | None, Field(ge=0, lt=_LATEST, allow_inf_nan=False)] = None
+    service: Annotated[str, Field(min_length=1, max_length=300, pattern=NOT_BLANK)]
+    version: Annotated[str, Field(min_length=1, max_length=300, pattern=NOT_BLANK)]
+    at: Annotated[float | None, Field(ge=0, lt=LATEST, allow_inf_nan=False)] = None
     by: Annotated[str, Field(max_length=200)] = ""
     url: Annotated[str, Field(max_length=2000, pattern=r"^(https?://\S+)?$")] = ""
 
@@ -54,7 +55,7 @@ def add_deploys(api: FastAPI, query: QueryPort, desk: Desk) -> None:
         return JSONResponse(_view(told), HTTPStatus.CREATED)
 
     @api.get("/api/v1/deploys", response_model=list[DeployModel])
-    async def show(service: str | None = None, since: float = 0.0, until: float = _LATEST, limit: Limit = 100) -> JSONResponse:
+    async def show(service: Service = None, since: Moment = 0.0, until: Moment = LATEST, limit: Limit = 100) -> JSONResponse:
         return JSONResponse([_view(told) for told in await query.list_deploys(service, since, until, limit)])
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI  # noqa: TC002 - FastAPI evaluates the annotations of its routes
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
+
+from detector.web.document import may
+from detector.web.model import Name
 
 if TYPE_CHECKING:
     from detector.domain.exercise import DrillReport
@@ -37,15 +40,15 @@ class DrillModel(BaseModel):
 class DrillOrder(BaseModel):
     """Who asks for it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    by: Annotated[str, Field(min_length=1, max_length=200)]
+    by: Name
 
 
 def add_drill(api: FastAPI, aid: Aid) -> None:
     """Add the routes."""
 
-    @api.post("/api/v1/drill", response_model=DrillModel, status_code=HTTPStatus.ACCEPTED)
+    @api.post("/api/v1/drill", response_model=DrillModel, status_code=HTTPStatus.ACCEPTED, responses=may(HTTPStatus.CONFLICT))
     async def start(order: DrillOrder) -> JSONResponse:
         return JSONResponse(_view(await aid.start_drill(order.by), None), HTTPStatus.ACCEPTED)
 

@@ -26,8 +26,9 @@ class Problem(Exception):  # noqa: N818 - an answer, by the name RFC 9457 gives 
 
 
 def describe_problem(status: int, detail: str) -> dict[str, Any]:
-    """Body of a problem answer (RFC 9457)."""
-    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    """Body of a problem answer (RFC 9457). The detail may quote what was sent, which need not be Unicode."""
+    told = detail.encode("utf-8", "replace").decode()
+    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": int(status), "detail": told}
 
 
 def find_header(scope: HTTPScope, name: bytes) -> str | None:
@@ -68,6 +69,18 @@ async def read_body(
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, f"the body did not arrive within {seconds:g} s", connection="close") from None
 
 
+def check_text(body: bytes) -> None:
+    """Raise Problem 400 for JSON that holds half a character (a lone surrogate): it would break every answer that shows it."""
+    try:
+        text = body.decode()
+        if "\\ud" in text.lower():
+            json.dumps(json.loads(text), ensure_ascii=False).encode()
+    except UnicodeError:
+        raise Problem(HTTPStatus.BAD_REQUEST, "the body is not Unicode: send JSON in UTF-8") from None
+    except (ValueError, RecursionError):
+        return  # no JSON at all: who parses it says so
+
+
 def replay_body(body: bytes, receive: ASGIReceiveCallable) -> ASGIReceiveCallable:
     """A receive that gives the body that was read, then whatever comes."""
     given = False
@@ -99,7 +112,9 @@ async def send_answer(send: ASGISendCallable, status: int, body: bytes, content_
 
 async def send_json(send: ASGISendCallable, status: int, content: object) -> None:
     """Answer with JSON."""
-    await send_answer(send, status, json.dumps(content, ensure_ascii=False, allow_nan=False).encode(), "application/json")
+    await send_answer(
+        send, status, json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace"), "application/json"
+    )
 
 
 async def send_problem(send: ASGISendCallable, problem: Problem) -> None:

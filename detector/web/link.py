@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import urlencode
 
 from fastapi import Query
@@ -16,7 +16,21 @@ if TYPE_CHECKING:
     from detector.ports.query import Query as QueryPort
 
 MAX_LIMIT = 1000
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+LATEST = 1e11  # unix seconds; beyond it lies no moment that anybody means
+MAX_CURSOR = 1_000_000
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="At most so many.")]
+Cursor = Annotated[int, Query(ge=0, le=MAX_CURSOR, description="Where the last page's Link header leads.")]
+Service = Annotated[str | None, Query(max_length=300)]
+PAGED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "headers": {
+            "Link": {
+                "description": 'The next page, where there is one: </path?cursor=...>; rel="next"',
+                "schema": {"type": "string"},
+            }
+        }
+    }
+}
 
 
 def link_next(request: Request, cursor: str | None) -> dict[str, str]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI  # noqa: TC002 - FastAPI evaluates the annotations of its routes
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
+from detector.web.document import may
 from detector.web.link import find_there
+from detector.web.model import Name
 
 if TYPE_CHECKING:
     from detector.domain.postmortem import Hop, Lesson
@@ -54,21 +57,25 @@ class HopModel(BaseModel):
 class Finish(BaseModel):
     """Who has filled it in."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    by: Annotated[str, Field(min_length=1, max_length=200)]
+    by: Name
 
 
 def add_postmortems(api: FastAPI, query: QueryPort, aid: Aid) -> None:
     """Add the routes."""
 
-    @api.get("/api/v1/incidents/{incident}/postmortem", response_model=PostmortemModel)
+    @api.get("/api/v1/incidents/{incident}/postmortem", response_model=PostmortemModel, responses=may(HTTPStatus.NOT_FOUND))
     async def show(incident: str) -> JSONResponse:
         await find_there(query, incident)
         text, plot, lesson = await aid.read_postmortem(incident)
         return JSONResponse({**_view(incident, lesson), "markdown": text, "plot": plot})
 
-    @api.post("/api/v1/incidents/{incident}/postmortem/done", response_model=PostmortemModel)
+    @api.post(
+        "/api/v1/incidents/{incident}/postmortem/done",
+        response_model=PostmortemModel,
+        responses=may(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    )
     async def finish(incident: str, done: Finish) -> JSONResponse:
         await find_there(query, incident)
         return JSONResponse(_view(incident, await aid.finish_postmortem(incident, done.by)) | {"markdown": None, "plot": None})
@@ -78,7 +85,7 @@ def add_postmortems(api: FastAPI, query: QueryPort, aid: Aid) -> None:
         found = await aid.list_follow_ups()
         return JSONResponse([{"incident": item.incident, "text": item.text, "done": item.done} for item in found])
 
-    @api.get("/api/v1/incidents/{incident}/deliveries", response_model=list[HopModel])
+    @api.get("/api/v1/incidents/{incident}/deliveries", response_model=list[HopModel], responses=may(HTTPStatus.NOT_FOUND))
     async def deliveries(incident: str) -> JSONResponse:
         await find_there(query, incident)
         return JSONResponse([_view_hop(hop) for hop in await aid.list_hops(incident)])

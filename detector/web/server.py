@@ -64,6 +64,9 @@ class WebServer:
             # create_server adds the address to its words; faults of a name lookup have numbers of their own
             words = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
             raise BindError(f"cannot listen on {shown}: {words}; set {self._setting} to a free address") from error
+        # asyncio sets it only where the socket knows its protocol number, which that of create_server does not: without it every
+        # answer on a kept-alive connection waits 40 ms for an acknowledgement. Connections inherit it (tcp(7))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._port = self._socket.getsockname()[1]
 
     async def serve(self) -> None:

@@ -13,15 +13,18 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from detector.domain.mute import MuteKind
-from detector.domain.silence import MuteRequest, MuteStatus, SilenceError, UnknownMuteError
+from detector.domain.silence import MAXIMUM_NAME, MAXIMUM_REASON, MuteRequest, MuteStatus, SilenceError, UnknownMuteError
+from detector.web.document import PROBLEM_TYPE, may
 from detector.web.exchange import describe_problem
-from detector.web.link import Limit, link_next
+from detector.web.link import PAGED, Cursor, Limit, link_next
+from detector.web.model import NOT_BLANK, Name
 
 if TYPE_CHECKING:
     from detector.ports.query import Desk, MuteReport
     from detector.ports.query import Query as QueryPort
 
 StatusWord = Literal["active", "pending", "ended"]
+UNFIT = may(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 
 class SilenceModel(BaseModel):
@@ -42,15 +45,23 @@ class SilenceModel(BaseModel):
 
 
 class Wish(BaseModel):
-    """A silence or lease to be. Exactly one of `duration` and `ends`; times are unix seconds or ISO 8601 with a zone."""
+    """A silence or lease to be. Exactly one of `duration` and `ends`; times are unix seconds or ISO 8601 with a zone.
 
-    model_config = ConfigDict(extra="forbid")
+    What a schema cannot say (the end lies ahead, the matchers parse) is 422 all the same.
+    """
 
-    matchers: Annotated[list[str] | str, Field(description='As amtool takes them: service=checkout, severity=~"low|medium".')]
-    reason: str
-    author: str = ""
-    by: Annotated[str, Field(description="The same as author.")] = ""
-    duration: Annotated[str, Field(description="E.g. 30m, 2h, 1d12h.")] = ""
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    matchers: Annotated[
+        list[Annotated[str, Field(json_schema_extra={"minLength": 3})]] | Annotated[str, Field(json_schema_extra={"minLength": 3})],
+        Field(description='As amtool takes them: service=checkout, severity=~"low|medium".', examples=[["service=checkout"]]),
+    ]
+    reason: Annotated[str, Field(json_schema_extra={"minLength": 1, "maxLength": MAXIMUM_REASON}, examples=["new database"])]
+    author: Annotated[str, Field(json_schema_extra={"maxLength": MAXIMUM_NAME}, examples=["ann"])] = ""
+    by: Annotated[
+        str, Field(description="The same as author; one of them is given.", json_schema_extra={"maxLength": MAXIMUM_NAME})
+    ] = ""
+    duration: Annotated[str, Field(description="E.g. 30m, 2h, 1d12h.", examples=["2h"])] = ""
     ends: float | str | None = None
     starts: float | str | None = None
     lease: Annotated[bool, Field(description="Of a job, which renews it by its id and lets it lapse.")] = False
@@ -62,16 +73,16 @@ class Wish(BaseModel):
 class Expiry(BaseModel):
     """Who ends it."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
-    by: Annotated[str, Field(min_length=1, max_length=200)]
+    by: Name
 
 
 def add_silences(api: FastAPI, query: QueryPort, desk: Desk) -> None:
     """Add the routes."""
     _add_list(api, query)
 
-    @api.post("/api/v1/silences", response_model=SilenceModel, status_code=HTTPStatus.CREATED)
+    @api.post("/api/v1/silences", response_model=SilenceModel, status_code=HTTPStatus.CREATED, responses=UNFIT)
     async def add(wish: Wish) -> JSONResponse:
         kept = await desk.add_mute(_read_wish(wish))
         return JSONResponse(_view(query.report_mute(kept)), HTTPStatus.CREATED)
@@ -79,12 +90,12 @@ def add_silences(api: FastAPI, query: QueryPort, desk: Desk) -> None:
     async def end(identity: str, by: str) -> JSONResponse:
         return JSONResponse(_view(query.report_mute(await desk.expire_mute(identity, by))))
 
-    @api.post("/api/v1/silences/{identity}/expire", response_model=SilenceModel)
+    @api.post("/api/v1/silences/{identity}/expire", response_model=SilenceModel, responses=UNFIT)
     async def expire(identity: str, expiry: Expiry) -> JSONResponse:
         return await end(identity, expiry.by)
 
-    @api.delete("/api/v1/silences/{identity}", response_model=SilenceModel)
-    async def delete(identity: str, by: Annotated[str, Query(min_length=1, max_length=200)]) -> JSONResponse:
+    @api.delete("/api/v1/silences/{identity}", response_model=SilenceModel, responses=UNFIT)
+    async def delete(identity: str, by: Annotated[str, Query(min_length=1, max_length=200, pattern=NOT_BLANK)]) -> JSONResponse:
         return await end(identity, by)
 
     @api.exception_handler(SilenceError)
@@ -97,12 +108,12 @@ def add_silences(api: FastAPI, query: QueryPort, desk: Desk) -> None:
 
 
 def _add_list(api: FastAPI, query: QueryPort) -> None:
-    @api.get("/api/v1/silences", response_model=list[SilenceModel])
+    @api.get("/api/v1/silences", response_model=list[SilenceModel], responses=PAGED)
     async def list_silences(
         request: Request,
         status: Annotated[list[StatusWord], Query()] = ["active", "pending"],  # noqa: B006 - FastAPI copies it
         limit: Limit = 100,
-        cursor: Annotated[int, Query(ge=0, le=1_000_000)] = 0,
+        cursor: Cursor = 0,
     ) -> JSONResponse:
         found = await query.list_mutes({MuteStatus(word) for word in status}, cursor + limit + 1)
         following = str(cursor + limit) if len(found) > cursor + limit else None
@@ -144,4 +155,4 @@ def _view(report: MuteReport) -> dict[str, Any]:
 
 
 def _problem(status: int, detail: str) -> JSONResponse:
-    return JSONResponse(describe_problem(status, detail), status, media_type="application/problem+json")
+    return JSONResponse(describe_problem(status, detail), status, media_type=PROBLEM_TYPE)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from detector.web import metrics as metrics_module
 from detector.web.access import Access, check_json
-from detector.web.exchange import Problem, read_body, replay_body, send_answer, send_json, send_problem
+from detector.web.exchange import Problem, check_text, read_body, replay_body, send_answer, send_json, send_problem
 from detector.web.pagerduty import PATH as PAGERDUTY_PATH
 from detector.web.status import PATHS as STATUS_PATHS
 from detector.web.wire import PATHS as WIRE_PATHS
@@ -138,6 +138,7 @@ class Site:
                 self._access.check_named(scope)
             body = await read_body(scope, receive)
             check_json(scope, body)
+            check_text(body)
             receive = replay_body(body, receive)
         api = await self._find_api()
         await api(scope, receive, send)
@@ -151,7 +152,7 @@ class Site:
     def _make_api(self) -> ASGI3Application:
         from detector.web.api import make_api  # noqa: PLC0415 - 200 ms and 8 MiB that only /api needs
 
-        api: Any = make_api(self._query, self._desk, self._version, self._aid)
+        api: Any = make_api(self._query, self._desk, self._version, self._access, self._aid)
         return api  # type: ignore[no-any-return]  # starlette and uvicorn each spell ASGI's types their own way
 
     async def _find_console(self) -> Console:

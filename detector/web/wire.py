@@ -18,7 +18,7 @@ from detector.ports.error import OutsideError
 from detector.web import prometheus
 from detector.web.access import check_json
 from detector.web.alertmanager import Alertmanager, Call
-from detector.web.exchange import Problem, read_body, send_json
+from detector.web.exchange import Problem, check_text, read_body, send_json
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, HTTPScope
@@ -70,6 +70,7 @@ class Wire:
         async with self._bodies:
             body = await read_body(scope, receive, max_bytes=MAX_BODY_BYTES, seconds=BODY_SECONDS)
             check_json(scope, body)
+            check_text(body)
             return await self._ask(Call(method, scope["path"], parameters, _parse(body)))
 
     async def _ask(self, call: Call) -> tuple[int, object]:

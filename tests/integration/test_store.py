@@ -16,7 +16,7 @@ from detector.domain.mute import Mute, MuteKind, parse_matchers
 from detector.domain.postmortem import Lesson
 from detector.domain.severity import Severity
 from detector.domain.silence import KeptMute
-from detector.ports.error import PermanentError
+from detector.ports.error import CursorError, PermanentError
 from detector.ports.store import AlertRecord, Backlog, Committed, Delivery, DeliveryState, IncidentFilter, Memory, Store
 from tests.kit.memorystore import Disk, MemoryStore
 from tests.kit.sample import NASTY, decide, make_event, make_incident, make_notice, make_record
@@ -466,7 +466,7 @@ async def test_incidents_are_listed_by_filter(store: Store) -> None:
 @pytest.mark.parametrize("cursor", ["", "x", "!!", "ñ", "eA"])
 async def test_a_foreign_cursor_is_refused(store: Store, cursor: str) -> None:
     """A cursor that no page gave is a fault of the caller, said so in one line."""
-    with pytest.raises(PermanentError, match=r"^cursor: "):
+    with pytest.raises(CursorError, match=r"^cursor: "):
         await store.list_incidents(IncidentFilter(cursor=cursor))
 
 

@@ -209,10 +209,19 @@ FAULTS: dict[str, tuple[str, str, bytes, int, str]] = {
     "cursor": ("GET", "/api/v1/incidents?cursor=x", b"", 400, "cursor is not one that this daemon gave"),
     "path": ("GET", "/api/v1/nothing", b"", 404, "nothing is there"),
     "root": ("GET", "/nothing", b"", 404, "nothing is at /nothing"),
-    "method": ("PUT", "/api/v1/rules", b"{}", 405, "Method Not Allowed"),
+    "method": ("PUT", "/api/v1/rules", b"{}", 405, "/api/v1/rules answers GET only"),
     "no name": ("POST", "/api/v1/incidents/incident-00001/acknowledge", b"{}", 422, "by: Field required"),
     "empty note": ("POST", "/api/v1/incidents/incident-00001/note", b'{"by":"a","text":""}', 422, "text: String should have"),
     "not JSON": ("POST", "/api/v1/incidents/incident-00001/note", b"{", 422, "JSON decode error"),
+    "not Unicode": (
+        "POST",
+        "/api/v1/silences",
+        b'{"matchers": ["a=b"], "reason": "x", "by": "\\ud800"}',
+        400,
+        "the body is not Unicode: send JSON in UTF-8",
+    ),
+    "name not Unicode": ("POST", "/api/v1/deploys", b'{"\\ud800": 1}', 400, "the body is not Unicode: send JSON in UTF-8"),
+    "truth for a number": ("POST", "/api/v1/deploys", b'{"service":"a","version":"1","at":true}', 422, "at: Input should be"),
     "no such": ("POST", "/api/v1/incidents/nope/note", b'{"by":"a","text":"b"}', 404, "no incident nope"),
 }
 
@@ -233,6 +242,23 @@ async def test_a_store_that_does_not_answer_is_503(ask: Ask, daemon: MemoryDaemo
     answer = await ask("GET", "/api/v1/incidents")
     assert _problem(answer) == (503, "the store does not answer: database is locked; try again")
     assert answer[1]["retry-after"] == "5"
+
+
+async def test_a_fault_of_ours_is_a_problem_too(ask: Ask, daemon: MemoryDaemon, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was not foreseen is 500 in the same form as every refusal, and tells nothing of the inside."""
+
+    async def break_down(wanted: IncidentFilter) -> IncidentPage:
+        raise RuntimeError(f"inside: {wanted}")
+
+    monkeypatch.setattr(daemon, "list_incidents", break_down)
+    assert _problem(await ask("GET", "/api/v1/incidents")) == (500, "this is a fault of ours; the log has it")
+
+
+async def test_a_refused_method_names_all_that_are_allowed(ask: Ask) -> None:
+    """405 lists the methods of every route of that path."""
+    answer = await ask("PUT", "/api/v1/deploys", b"{}", Content_Type="application/json")
+    assert _problem(answer) == (405, "/api/v1/deploys answers GET, POST only")
+    assert answer[1]["allow"] == "GET, POST"
 
 
 async def test_tokens(start: Callable[[Access], Awaitable[Ask]], daemon: MemoryDaemon) -> None:
@@ -428,6 +454,19 @@ async def _is_cut(reader: asyncio.StreamReader) -> bool:
         return False
     except ConnectionResetError:
         return True
+
+
+async def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements(ask: Ask) -> None:
+    """Connections have TCP_NODELAY: head and body leave at once, where they would stand 40 ms apart otherwise."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", _port(ask))
+    spent = []
+    for _ in range(8):
+        began = asyncio.get_running_loop().time()
+        writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await asyncio.wait_for(reader.readuntil(b"healthy\n"), 10)
+        spent.append(asyncio.get_running_loop().time() - began)
+    assert min(spent[2:]) < 0.035, "each answer waits for a delayed acknowledgement"
+    writer.close()
 
 
 async def test_garbage_is_400_and_not_logged_as_ours(ask: Ask) -> None:

@@ -132,6 +132,8 @@ async def test_alerts_are_read_as_prometheus_sends_them(client: Client, box: Box
             "alert 1: endsAt lies before startsAt",
         ),
         ([{"labels": {"a": "b"}, "generatorURL": 7}], "alert 1: generatorURL is no text"),
+        (b'[{"labels": {"a": "half a character: \\ud800"}}]', "the body is not Unicode"),
+        (b'[{"labels": {"a": "\xed\xa0\x80"}}]', "the body is not Unicode"),
     ],
 )
 async def test_a_wrong_alert_is_refused_whole(client: Client, box: Box, body: Any, detail: str) -> None:

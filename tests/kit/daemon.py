@@ -45,6 +45,7 @@ class Daemon:
         self.rules = folder / "rules"
         self.log = folder / "detector.log"
         self.port = free_port()
+        self.token = ""  # sent with what is asked here, where a test set one
         self.settings = {
             "DETECTOR_RULES": str(self.rules),
             "DETECTOR_STATE_DIR": str(folder / "state"),
@@ -98,7 +99,7 @@ class Daemon:
 
     async def fetch(self, path: str) -> tuple[int, bytes]:
         """GET; status and body."""
-        return await asyncio.to_thread(request, self.port, "GET", path)
+        return await asyncio.to_thread(request, self.port, "GET", path, token=self.token)
 
     async def get(self, path: str) -> Any:
         """GET that must answer 200 with JSON."""
@@ -108,7 +109,7 @@ class Daemon:
 
     async def post(self, path: str) -> tuple[int, Any]:
         """POST without a body; status and JSON."""
-        status, body = await asyncio.to_thread(request, self.port, "POST", path)
+        status, body = await asyncio.to_thread(request, self.port, "POST", path, token=self.token)
         return status, json.loads(body)
 
     async def incidents(self) -> list[dict[str, Any]]:

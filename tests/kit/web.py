@@ -14,11 +14,13 @@ def is_answering(port: int, path: str) -> bool:
         return False
 
 
-def request(port: int, method: str, path: str, body: bytes | None = None, *, seconds: float = 10.0) -> tuple[int, bytes]:
+def request(
+    port: int, method: str, path: str, body: bytes | None = None, *, seconds: float = 10.0, token: str = ""
+) -> tuple[int, bytes]:
     """One exchange; the status and the whole body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
-        connection.request(method, path, body)
+        connection.request(method, path, body, {"Authorization": f"Bearer {token}"} if token else {})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:

@@ -15,7 +15,7 @@ from sqlalchemy import Select, and_, or_, select
 from detector.adapters.store import codec
 from detector.adapters.store.schema import event, incident, rule_set
 from detector.domain.incident import Event, Incident
-from detector.ports.error import PermanentError
+from detector.ports.error import CursorError
 from detector.ports.store import IncidentFilter, IncidentPage
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 async def list_incidents(connection: AsyncConnection, wanted: IncidentFilter) -> IncidentPage:
-    """One page; PermanentError for a cursor that no page gave."""
+    """One page; CursorError for a cursor that no page gave."""
     limit = max(1, wanted.limit)
     rows = (await connection.execute(_select_page(wanted).limit(limit + 1))).all()
     page = tuple(codec.decode_incident(row.document) for row in rows[:limit])
@@ -63,7 +63,7 @@ def read_cursor(cursor: str) -> tuple[float, str]:
         opened, _, identity = text.partition(" ")
         return float(opened), identity
     except (ValueError, binascii.Error):
-        raise PermanentError("cursor: not one that a page of incidents gave; begin again without a cursor") from None
+        raise CursorError("cursor: not one that a page of incidents gave; begin again without a cursor") from None
 
 
 def _select_page(wanted: IncidentFilter) -> Select[tuple[float, str, str]]:
