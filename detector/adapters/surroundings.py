@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import stat
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,7 +112,7 @@ class OutsideWorld:
         if not file:
             return os.environ
         try:
-            text = await asyncio.to_thread(Path(file).read_text, "utf-8", "replace")
+            text = await asyncio.to_thread(_read_end, Path(file))
         except OSError as error:
             raise PermanentError(f"{file} cannot be read: {error.strerror}") from error
         pairs = (line.removeprefix("export ").partition("=") for line in map(str.strip, text.splitlines()) if line[:1] != "#")
@@ -150,10 +151,21 @@ class OutsideWorld:
 def read_tail(path: Path, pattern: str, limit: int) -> list[str]:
     """The last `limit` lines that match, of the last MiB of a file. Raises PermanentError."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
-            text = file.read(TAIL_BYTES).decode("utf-8", "replace")
+        text = _read_end(path)
     except OSError as error:
         raise PermanentError(f"{path} cannot be read: {error.strerror}") from error
     wanted = re.compile(pattern)
     return [line for line in text.splitlines() if wanted.search(line)][-limit:]
+
+
+def _read_end(path: Path) -> str:
+    """The last MiB. A pipe without a writer would hold its thread, and with it the end of the process, for ever."""
+    with open(path, "rb", opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise PermanentError(f"{path} cannot be read: it is no regular file")
+        file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+        return file.read(TAIL_BYTES).decode("utf-8", "replace")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)

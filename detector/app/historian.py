@@ -15,6 +15,7 @@ from detector.app.shelf import submit_on
 from detector.domain import postmortem
 from detector.domain.amendment import compare_terms, list_terms
 from detector.domain.incident import Status
+from detector.domain.ledger import CONFIG
 from detector.domain.postmortem import Curve, Facts, Lesson, RuleFact
 from detector.domain.response import ResponseError
 from detector.ports.error import OutsideError
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from detector.app.darkroom import Darkroom
     from detector.app.roster import Roster
     from detector.domain.amendment import Terms
-    from detector.domain.incident import Decision, Incident
+    from detector.domain.incident import Decision, Event, Incident
     from detector.domain.ledger import Paging
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
@@ -64,7 +65,6 @@ class Historian:
         self._darkroom = darkroom
         self._archive = archive
         self._waiting: dict[str, float] = {}
-        self._digests: dict[str, str] = {}
         self._terms: dict[str, dict[str, Terms]] = {}
         self._last_reminded = float("-inf")
         committer.listen(self._hear)
@@ -113,7 +113,6 @@ class Historian:
 
     def _forget(self, incident: str) -> None:
         if incident not in self._waiting:
-            self._digests.pop(incident, None)
             self._terms.pop(incident, None)
 
     async def _find_missed(self) -> None:
@@ -156,22 +155,22 @@ class Historian:
         rules = [rule for name in incident.rules if (rule := self._roster.rule(name)) is not None]
         curves: Sequence[Curve]
         curves, test = await self._darkroom.develop(incident, rules)
+        events = tuple(await self._store.timeline(incident.id))
         return Facts(
             incident,
-            tuple(await self._store.timeline(incident.id)),
+            events,
             tuple(await self._store.list_hops(incident.id)),
             (incident.resolved or self._clock.now()) + postmortem.DUE_SECONDS,
             tuple(curves),
             tuple(self._describe_rule(incident, name) for name in incident.rules),
             self._roster.rule_set.digest,
-            self._digests.get(incident.id, ""),
+            _find_version(events),
             test,
             tuple((role.replace("_", " "), name) for role, name in incident.responders.items() if name),
         )
 
     def _keep_terms(self, incident: Incident) -> None:
         """What the rules of its alerts say as they fire, for the diff; after a restart only the alert's own condition is known."""
-        self._digests.setdefault(incident.id, self._roster.rule_set.digest)
         known = self._terms.setdefault(incident.id, {})
         missing = {name for name in incident.rules if name not in known}
         for alert in incident.alerts.values() if missing else ():
@@ -205,3 +204,8 @@ class Historian:
                 await self._store.save_lesson(replace(lesson, reminded=now))
         except (OutsideError, ResponseError) as fault:
             self._observer.trouble("post-mortem", f"reminder: {describe_fault(fault)}")
+
+
+def _find_version(events: Sequence[Event]) -> str:
+    """Of the rule files by which it was opened; empty where the timeline is of a time when that was not written down."""
+    return next((event.message.rpartition(" ")[2] for event in events if event.kind == CONFIG), "")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detector.cli.exit import FAILURE, fail
 from detector.cli.moment import read_moment
-from detector.cli.table import clean, print_table, show_time
+from detector.cli.table import clean, format_json, print_table, show_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +41,7 @@ def list_deploys(
     """List deploys."""
     found = _ask(lambda client: list(client.list("/api/v1/deploys", limit, service=service)))
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(format_json(found))
         return
     print_table(
         ("at", "service", "version", "by", "url"),

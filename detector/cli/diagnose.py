@@ -6,7 +6,6 @@ Exit code 0 when nothing is bad (unknown alone is no finding), 1 when something 
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +15,7 @@ import typer
 from detector.cli.exit import DONE, FAILURE, USAGE, fail
 from detector.cli.moment import read_moment
 from detector.cli.setting import read_settings
-from detector.cli.table import clean, show_time
+from detector.cli.table import clean, format_json, show_time
 
 if TYPE_CHECKING:
     from detector.adapters.settings import Settings
@@ -43,7 +42,7 @@ def diagnose(
     rules = _load_rules(settings)
     found = asyncio.run(_diagnose(settings, rules, service, moment, live=abs(now - moment) < LIVE_SECONDS))
     if as_json:
-        print(json.dumps(lay_out(found), indent=2, ensure_ascii=False))
+        print(format_json(lay_out(found)))
     else:
         _show(found)
     raise typer.Exit(DONE if found.first_bad is None else FAILURE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import typer
 from detector.cli.exit import DONE, FAILURE
 from detector.cli.incident import AsJson  # noqa: TC001 - typer evaluates it
 from detector.cli.setting import read_settings
-from detector.cli.table import clean
+from detector.cli.table import clean, format_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +40,7 @@ def doctor(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
     items = asyncio.run(_examine(read_settings()))
     if as_json:
         rows = [{"name": item.name, "verdict": item.verdict.value, "message": item.message} for item in items]
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(format_json(rows))
     else:
         for item in items:
             print(clean(f"{_MARKS[item.verdict.value]} {item.name}: {item.message}"))
@@ -49,7 +48,7 @@ def doctor(as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
 
 
 async def _examine(settings: Settings) -> list[Item]:
-    from detector.adapters.command import ProcessRunner
+    from detector.adapters.command import ProcessRunner, sandbox
     from detector.adapters.prometheus import PrometheusSource
     from detector.adapters.settings.policy import make_exchange_option
     from detector.domain import readiness
@@ -59,7 +58,8 @@ async def _examine(settings: Settings) -> list[Item]:
     catalogue = rules.catalogue
     runner = ProcessRunner(settings.mitigation_environment)
     ways = [(f"{service.name} {way.name}", way) for service in catalogue.services.values() for way in service.mitigations]
-    broken = {name: fault for name, way in ways if (fault := runner.find_fault(way.run))}
+    programs = await sandbox.find_faults(list(dict.fromkeys(way.run[0] for _, way in ways)), sandbox.read_unit(), runner.find_fault)
+    broken = {name: fault for name, way in ways if (fault := programs.faults.get(way.run[0]))}
     async with Exchange(make_exchange_option(settings)) as asking, Exchange() as outside:
         source = PrometheusSource(asking, settings.prometheus_url)
         answers = await _ask_prometheus(source, settings.prometheus_url)
@@ -71,7 +71,7 @@ async def _examine(settings: Settings) -> list[Item]:
         readiness.check_runbooks(catalogue, runbooks),
         await _try_status_page(settings),
         readiness.check_flags(catalogue),
-        readiness.check_programs(broken, len(ways)),
+        readiness.check_programs(broken, len(ways), programs.how),
         readiness.check_coverage(catalogue, seen),
         readiness.check_routing(catalogue, settings.pagerduty.routing_keys),
         _render_postmortem(),
@@ -92,7 +92,9 @@ def _load(settings: Settings) -> tuple[RuleSet, Item]:
     except RuleFilesError as fault:
         empty = RuleSet((), Catalogue(), "")
         return empty, Item("rule files", Verdict.BAD, f"{fault}; `detector check` lists all findings")
-    return rules, Item("rule files", Verdict.OK, f"{len(rules.rules)} rules, {len(rules.catalogue.services)} services")
+    return rules, Item(
+        "rule files", Verdict.OK, f"{len(rules.rules)} rules, {len(rules.catalogue.services)} services; digest {rules.digest}"
+    )
 
 
 async def _ask_prometheus(source: SampleSource, url: str) -> Item:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -10,7 +9,7 @@ import typer
 
 from detector.cli.exit import DONE, FAILURE, fail
 from detector.cli.incident import AsJson, By, ask, check_name
-from detector.cli.table import clean
+from detector.cli.table import clean, format_json
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 120.0
@@ -26,7 +25,7 @@ def drill(by: By = "", as_json: AsJson = False) -> None:  # noqa: FBT002 - a fla
     begun = ask(lambda client: client.post("/api/v1/drill", {"by": check_name(by)}))
     report = _wait(begun)
     if as_json:
-        print(json.dumps(report, indent=2, ensure_ascii=False))
+        print(format_json(report))
     else:
         for hop in report["hops"]:
             route = f" ({hop['route']})" if hop["route"] else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path  # noqa: TC003 - typer reads the annotations
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from detector.cli.exit import USAGE, fail
+from detector.cli.table import format_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,7 +45,7 @@ def explain(
         raise typer.Exit(fail(f"no rule is named {rule}; {hint}", USAGE))
     told = explain_rule(found, rules.catalogue, Severity(read_settings().pagerduty.page_from))
     told = replace(told, notes=(*told.notes, *_describe_merging(rules, found)))
-    print(json.dumps(lay_out(told), indent=2, ensure_ascii=False) if as_json else "\n".join(_write(told)))
+    print(format_json(lay_out(told)) if as_json else "\n".join(_write(told)))
 
 
 def lay_out(told: Explanation) -> dict[str, Any]:

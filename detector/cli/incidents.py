@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ from detector.cli.incident import AsJson, By, Id, ask, check_name, path_of
 from detector.cli.mitigation import mitigate
 from detector.cli.postmortem import follow_ups, postmortem, why
 from detector.cli.replay import replay
-from detector.cli.table import clean, print_table, show_number, show_time
+from detector.cli.table import clean, format_json, print_table, show_number, show_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,7 +59,7 @@ def list_incidents(
     """List incidents."""
     found = ask(lambda client: list(client.list("/api/v1/incidents", limit, status=status, severity=severity, service=service)))
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(format_json(found))
         return
     columns = ("ID", "STATUS", "SEVERITY", "SERVICE", "OPENED", "VALUE", "THRESHOLD", "SUMMARY", "MUTED BY")
     print_table(columns, [_row(incident) for incident in found])
@@ -71,7 +70,7 @@ def show(incident: Id, as_json: AsJson = False) -> None:  # noqa: FBT002 - a fla
     """Show one incident."""
     found = ask(lambda client: client.get(path_of(incident)))
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(format_json(found))
         return
     for name, value in _facts(found):
         print(f"{name:<18} {clean(value)}")

@@ -10,7 +10,7 @@ import typer
 
 from detector.cli.exit import FAILURE, fail
 from detector.cli.incident import AsJson, Id, ask, path_of
-from detector.cli.table import clean, show_time
+from detector.cli.table import clean, format_json, show_time
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 15.0  # beyond the command's own timeout
@@ -35,7 +35,7 @@ def mitigate(
         raise typer.Exit(fail(f"this service has no mitigation {name!r}; its catalogue entry names: {known}", FAILURE))
     if not yes:
         if as_json:
-            print(json.dumps(offer | {"dry_run": True}, indent=2, ensure_ascii=False))
+            print(format_json(offer | {"dry_run": True}))
         else:
             print(f"would run for {incident}: {_show(offer)}")
             print("nothing was run; add --yes --by NAME to run it")
@@ -69,7 +69,7 @@ def _tell(incident: str, run: dict[str, Any], *, as_json: bool) -> None:
     said = next((event["message"] for event in reversed(events) if event["kind"] == "mitigation"), "")
     output = said.partition("; output: ")[2]
     if as_json:
-        print(json.dumps(run | {"output": output}, indent=2, ensure_ascii=False))
+        print(format_json(run | {"output": output}))
     else:
         for line in output.splitlines():
             print(f"  {clean(line)}")
@@ -80,7 +80,7 @@ def _tell(incident: str, run: dict[str, Any], *, as_json: bool) -> None:
 
 def _list_offers(offers: list[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(offers, indent=2, ensure_ascii=False))
+        print(format_json(offers))
         return
     for offer in offers:
         print(_show(offer))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
 from detector.cli.incident import AsJson, By, Id, ask, check_name, path_of
-from detector.cli.table import clean, print_table, show_time
+from detector.cli.table import clean, format_json, print_table, show_time
 
 
 def postmortem(
@@ -20,11 +19,11 @@ def postmortem(
     """Print the document."""
     if done:
         told = ask(lambda client: client.post(f"{path_of(incident)}/postmortem/done", {"by": check_name(by)}))
-        print(json.dumps(told, indent=2) if as_json else f"finished: the post-mortem of {incident}")
+        print(format_json(told) if as_json else f"finished: the post-mortem of {incident}")
         return
     found = ask(lambda client: client.get(f"{path_of(incident)}/postmortem"))
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(format_json(found))
     elif found["markdown"] is None:
         print(f"no post-mortem of {incident} yet; it is drafted when the incident is resolved")
     else:
@@ -38,7 +37,7 @@ def follow_ups(
     """List what was to be done."""
     found = [item for item in ask(lambda client: client.get("/api/v1/follow-ups")) if everything or not item["done"]]
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(format_json(found))
     else:
         print_table(
             ("INCIDENT", "DONE", "WHAT"), [[item["incident"], "yes" if item["done"] else "no", item["text"]] for item in found]
@@ -51,7 +50,7 @@ def why(incident: Id, as_json: AsJson = False) -> None:  # noqa: FBT002 - a flag
     hops = ask(lambda client: client.get(f"{path_of(incident)}/deliveries"))
     chain = sorted((*_tell_events(found["timeline"]), *_tell_hops(hops)), key=lambda step: (step["at"], step["order"]))
     if as_json:
-        print(json.dumps(chain, indent=2, ensure_ascii=False))
+        print(format_json(chain))
         return
     print(clean(f"{found['id']} {found['service']} {found['severity']} {found['status']}: {found['summary']}"))
     print(clean(f"rules: {', '.join(found['rules'])}; first breach {show_time(found['opened'])}"))

@@ -6,7 +6,6 @@ The samples are those that Prometheus still holds; the engine is that of `detect
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from pathlib import Path  # noqa: TC003 - typer evaluates it
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,7 @@ import typer
 
 from detector.cli.exit import FAILURE, fail
 from detector.cli.incident import AsJson, Id, ask, path_of
-from detector.cli.table import clean, show_time
+from detector.cli.table import clean, format_json, show_time
 
 if TYPE_CHECKING:
     from detector.domain.rule import RuleSet
@@ -54,7 +53,7 @@ def replay(
         raise typer.Exit(fail(str(fault), FAILURE)) from None
     found = compare(known, verdict)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(format_json(found))
     else:
         for line in found["changes"]:
             print(clean(line))

@@ -5,7 +5,6 @@ The words are those of amtool: the same matchers, and its flags beside our own.
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -13,7 +12,7 @@ from urllib.parse import quote
 import typer
 
 from detector.cli.exit import FAILURE, fail
-from detector.cli.table import print_table, show_time
+from detector.cli.table import format_json, print_table, show_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +72,7 @@ def add(
         "id": identity,
     }
     made = _ask(lambda client: client.post("/api/v1/silences", wish))
-    print(json.dumps(made, indent=2, ensure_ascii=False) if as_json else made["id"])
+    print(format_json(made) if as_json else made["id"])
 
 
 @app.command("list", help="What is muted now and what will be: silences, leases, maintenance windows.")
@@ -86,7 +85,7 @@ def list_silences(
     status = [*_ACTIVE, "ended"] if everything else list(_ACTIVE)
     found = _ask(lambda client: list(client.list("/api/v1/silences", limit, status=status)))
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(format_json(found))
         return
     print_table(("ID", "KIND", "STATUS", "MATCHERS", "STARTS", "ENDS", "BY", "REASON", "MUTES NOW"), [_row(each) for each in found])
 

@@ -21,7 +21,7 @@ from detector.adapters.template import TemplateRenderer
 from detector.app.stretch import PastError
 from detector.app.trial import Failure, add_services, run_trial
 from detector.cli.exit import DONE, FAILURE
-from detector.cli.table import clean
+from detector.cli.table import clean, format_json
 from detector.domain.duration import format_duration
 from detector.domain.label import format_labels
 from detector.domain.ledger import Paging
@@ -75,7 +75,7 @@ def perform(paths: Sequence[Path], *, as_json: bool) -> int:
         results = asyncio.run(_run(trials, sets, prometheus, promtool, Path(folder)))
     failed = sum(not result.passed for result in results)
     if as_json:
-        print(json.dumps([_dump(result) for result in results], indent=2, ensure_ascii=False))
+        print(format_json([_dump(result) for result in results]))
     else:
         for result in results:
             if not result.passed:

@@ -56,9 +56,10 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """Services by name."""
+    """Services by name. `version`: digest of the rule files that it came with, which is that of every decision made with it."""
 
     services: Mapping[str, Service] = field(default_factory=dict)
+    version: str = field(default="", compare=False)
 
     def find(self, name: str) -> Service:
         """The entry of `name`, or one with the defaults."""

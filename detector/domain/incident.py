@@ -148,6 +148,7 @@ class Incident:
     `quiet`: it pages only above this severity (folded into a storm, or flapping). `verifying`: its metrics have recovered and its
     probes have not passed yet. `checks` and `suspects` are those of the episode `diagnosed`.
     `mitigated`: when the first of `mitigations` was started. `escalations`: responders called since, as nobody acknowledged.
+    `version`: digest of the rule files by which it was last decided on.
     """
 
     id: str
@@ -201,6 +202,7 @@ class Incident:
     diagnosed: int = -1
     mitigations: tuple[MitigationRun, ...] = ()
     mitigated: float | None = None
+    version: str = ""
 
     @property
     def hushed(self) -> bool:

@@ -16,6 +16,7 @@ from detector.domain.severity import Severity
 from detector.domain.ticket import list_facts
 
 DETECTOR = "detector"
+CONFIG = "config"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,7 @@ class Ledger:
     def decide(self) -> Decision:
         """Everything gathered; notices carry the facts of the incident as it stands at the end of the decision."""
         changed = {
-            incident.id: replace(incident, revision=incident.revision + 1)
+            incident.id: self._sign(replace(incident, revision=incident.revision + 1))
             for incident in self._changed.values()
             if incident != self.book.incidents.get(incident.id)
         }
@@ -205,6 +206,14 @@ class Ledger:
                 )
             )
         return Decision(tuple(changed.values()), tuple(self._events), tuple(notices))
+
+    def _sign(self, incident: Incident) -> Incident:
+        """Note the version of the rule files where it is another one than in the incident's decision before."""
+        version = self.catalogue.version
+        if not version or incident.version == version:
+            return incident
+        self.say(incident, CONFIG, f"{'from here on ' if incident.version else ''}decided by rule files {version}")
+        return replace(incident, version=version)
 
     def _next_update(self, incident: Incident) -> float | None:
         """When the people who were told hear again at the latest."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from detector.domain.catalogue import DEFAULT_ROUTE, Catalogue, Service
 from detector.domain.check import Verdict
@@ -47,10 +47,11 @@ def check_flags(catalogue: Catalogue) -> Item:
     return _judge("flag mitigations", wrong, f"{len(core)} core services" if core else "", NO_CORE)
 
 
-def check_programs(faults: Mapping[str, str], count: int) -> Item:
-    """`faults`: why a mitigation can't be run, by `service mitigation`; `count` of all mitigations."""
+def check_programs(faults: Mapping[str, str], count: int, how: str) -> Item:
+    """`faults`: why a mitigation can't be run, by `service mitigation`; `count` of all mitigations; `how` that was found out."""
     wrong = [f"{name}: {fault}" for name, fault in faults.items()]
-    return _judge("mitigation commands", wrong, f"{count} can be started" if count else "", "no service has a mitigation")
+    item = _judge("mitigation commands", wrong, f"{count} can be started" if count else "", "no service has a mitigation")
+    return replace(item, message=f"{item.message} ({how})") if count else item
 
 
 def check_coverage(catalogue: Catalogue, seen: Mapping[str, Collection[str]] | None) -> Item:

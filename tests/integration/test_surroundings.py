@@ -1,6 +1,9 @@
 """What a diagnosis looks at outside, against real servers, sockets and files."""
 
-from collections.abc import AsyncIterator
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -108,3 +111,47 @@ async def test_loki_is_asked_for_the_newest_lines(world: OutsideWorld) -> None:
     assert asked == [
         "/loki/api/v1/query_range?query=%7Bapp%3D%22shop%22%7D&start=100000000000&end=1000000000000&limit=2&direction=backward"
     ]
+
+
+Look = Callable[[OutsideWorld, str], Awaitable[object]]
+HANGING: dict[str, Look] = {
+    "status page": lambda world, port: world.read_statuspage(f"http://127.0.0.1:{port}/summary.json"),
+    "probe": lambda world, port: world.probe(f"http://127.0.0.1:{port}/health"),
+    "loki": lambda world, port: world.read_errors(Logs(loki=f"http://127.0.0.1:{port}", query="{}"), 0.0, 20),
+}
+
+
+@pytest.mark.parametrize("source", HANGING)
+async def test_a_server_that_never_says_a_word_is_given_up(source: str) -> None:
+    """It takes the connection and is silent: no verdict, or a finding, within the time of one look."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        async with Exchange() as exchange:
+            look = HANGING[source](OutsideWorld(exchange, deadline_seconds=0.2), str(silent.getsockname()[1]))
+            if source == "probe":
+                assert not (await asyncio.wait_for(look, 20.0)).good  # type: ignore[attr-defined]
+            else:
+                with pytest.raises(OutsideError):
+                    await asyncio.wait_for(look, 20.0)
+
+
+async def test_a_database_that_does_not_take_the_connection_is_given_up() -> None:
+    """Its queue of connections is full, so that nothing is answered to the next one: bad within the time of one look."""
+    with socket.socket() as full, socket.socket() as first, socket.socket() as second:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for waiting in (first, second):
+            waiting.settimeout(0.0)
+            waiting.connect_ex(full.getsockname())
+        async with Exchange() as exchange:
+            world = OutsideWorld(exchange, deadline_seconds=0.3)
+            found = await asyncio.wait_for(world.connect(f"127.0.0.1:{full.getsockname()[1]}"), 20.0)
+    assert (found.good, found.message) == (False, "no connection within 0.3 s")
+
+
+async def test_a_pipe_in_the_place_of_a_file_holds_nothing(world: OutsideWorld, tmp_path: Path) -> None:
+    """Nobody writes to it: refused at once, for the log and for the environment, and no thread is left that waits for it."""
+    pipe = tmp_path / "shop.log"
+    os.mkfifo(pipe)
+    for look in (world.read_errors(Logs(file=str(pipe)), 0.0, 20), world.read_environment(str(pipe))):
+        with pytest.raises(OutsideError, match="it is no regular file"):
+            await asyncio.wait_for(look, 20.0)

@@ -62,10 +62,11 @@ class Compilation:
     def finish(self) -> RuleSet:
         """The set, rules by name, so that files may move."""
         rules = {**self.rules, **self._name_group_rules()}
+        digest = digest_parts(sorted(self.contents))
         return RuleSet(
             rules=tuple(rules[name] for name in sorted(rules)),
-            catalogue=Catalogue(dict(sorted(self.services.items()))),
-            digest=digest_parts(sorted(self.contents)),
+            catalogue=Catalogue(dict(sorted(self.services.items())), digest),
+            digest=digest,
             notes=tuple(self.notes),
             maintenance=tuple(self.maintenance),
         )

@@ -27,7 +27,7 @@ def test_an_alert_opens_an_incident_with_its_first_breach() -> None:
     assert (notice.severity, notice.route, notice.channel) == (Severity.HIGH, "default", "pagerduty")
     facts = notice.values
     assert (facts["value"], facts["threshold"], facts["peak_value"], facts["status"]) == (0.2, 0.01, 0.5, "open")
-    assert play.said == ["breach", "opened"]
+    assert play.said == ["breach", "opened", "config"]
 
 
 def test_pending_and_cleared_alerts_are_nobodys_business() -> None:
@@ -390,3 +390,18 @@ def test_a_second_alert_that_comes_back_with_a_relapse_holds_no_severity_of_the_
     play("fired errors medium", "fired latency low")
     assert play.status == ("open", "medium", "high")
     assert play.incident.episode == 2
+
+
+def test_every_change_of_the_rule_files_that_decide_is_written_down_once() -> None:
+    """The digest at the opening, and again only in the first decision by other files; told in the incident, too."""
+    play = Play()
+    play("fired errors high")
+    first = play.course.rules.digest
+    play("rose errors critical")
+    catalogue = replace(play.course.rules.catalogue, version="another")
+    play.course.rules = replace(play.course.rules, catalogue=catalogue)
+    play("fell errors high")
+    play("ended errors")
+    told_so = [event.message for event in play.course.events if event.kind == "config"]
+    assert told_so == [f"decided by rule files {first}", "from here on decided by rule files another"]
+    assert play.incident.version == "another"

@@ -1,0 +1,41 @@
+"""What the command line prints of texts that come from outside: nothing steers the terminal or turns the text around."""
+
+import json
+
+import pytest
+
+from detector.cli.diagnose import _show
+from detector.cli.table import clean, format_json, print_table
+from detector.domain.check import Check, Diagnosis, Result, Verdict
+from detector.domain.suspect import Suspect
+
+HOSTILE = "a\x1b[2J\x1b]0;owned\x07b\x9b31m\r\nfake: ok\u202egpj\u2028c\ud800d\x00e <script> é 🔥"
+STEERING = frozenset("\x00\x07\x1b\x9b\r\u202e\u2028\ud800")
+
+
+def test_a_cleaned_value_is_one_harmless_line() -> None:
+    """Escapes, line ends, turned text and halves of characters are gone; letters and pictures stay."""
+    said = clean(HOSTILE)
+    assert not STEERING & set(said)
+    assert "\n" not in said
+    assert said.endswith("<script> é 🔥")
+    said.encode()
+
+
+def test_json_on_a_terminal_steers_nothing_and_means_the_same() -> None:
+    """What could steer is escaped; read back, it is what it was."""
+    said = format_json({HOSTILE: [HOSTILE]})
+    assert not STEERING & set(said)
+    said.encode()
+    assert json.loads(said) == {HOSTILE: [HOSTILE]}
+
+
+def test_a_diagnosis_and_a_table_print_hostile_words_as_words(capsys: pytest.CaptureFixture[str]) -> None:
+    """Messages, links, services and reasons that come from labels, log lines and status pages; one line each."""
+    result = Result(Check.ERRORS, Verdict.BAD, HOSTILE, HOSTILE)
+    _show(Diagnosis(HOSTILE, 0.0, (result,), (Suspect(HOSTILE, 1.0, HOSTILE),)))
+    print_table(("A", "B"), [[HOSTILE, HOSTILE]])
+    out, err = capsys.readouterr()
+    assert not STEERING & set(out + err)
+    assert len(out.splitlines()) == 5
+    assert len(err.splitlines()) == 1
