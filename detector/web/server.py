@@ -104,7 +104,8 @@ class _Quiet(Server):
 
 def _configure(application: ASGI3Application) -> Config:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    protocol = type("Protocol", (BoundedProtocol,), {"max_connections": max(4, min(MAX_CONNECTIONS, soft // 4))})
+    protocol = type("Protocol", (BoundedProtocol,), {"max_connections": max(4, min(MAX_CONNECTIONS, soft // 4)), "waiting": {}})
+    accepted = max(4, min(_BACKLOG, soft // 8))  # asyncio takes so many at a time before any of them is counted
     return Config(
         application,
         http=protocol,
@@ -118,5 +119,5 @@ def _configure(application: ASGI3Application) -> Config:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        backlog=_BACKLOG,
+        backlog=accepted,
     )

@@ -446,6 +446,17 @@ async def test_connections_beyond_the_cap_are_refused(ask: Ask) -> None:
         writer.close()
 
 
+async def test_who_asks_is_answered_though_others_hold_every_connection(ask: Ask) -> None:
+    """The connection that has waited longest without a request makes room; one that is kept alive and asks again stays."""
+    silent = [await asyncio.open_connection("127.0.0.1", _port(ask)) for _ in range(128)]
+    for _ in range(20):
+        assert (await ask("GET", "/-/healthy"))[0] == 200
+    assert await _is_cut(silent[0][0])
+    assert not await _is_cut(silent[-1][0])
+    for _, writer in silent:
+        writer.close()
+
+
 async def _is_cut(reader: asyncio.StreamReader) -> bool:
     try:
         async with asyncio.timeout(1.0):
