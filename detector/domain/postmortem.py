@@ -181,5 +181,9 @@ def note_finish(book: Book, catalogue: Catalogue, paging: Paging, incident_id: s
 
 
 def list_due(lessons: Sequence[Lesson], now: float) -> tuple[Lesson, ...]:
-    """Those of which somebody is to be reminded now: once each."""
-    return tuple(lesson for lesson in lessons if lesson.finished is None and lesson.reminded is None and lesson.due <= now)
+    """Those of which somebody is to be reminded now: when due, and again each day until it is finished."""
+    return tuple(
+        lesson
+        for lesson in lessons
+        if lesson.finished is None and lesson.due <= now and (lesson.reminded is None or lesson.reminded + DUE_SECONDS <= now)
+    )

@@ -30,10 +30,11 @@ def test_those_inside_are_reminded_and_nobody_outside() -> None:
     assert all("--done" in str(notice.values["message"]) for notice in decision.notices)
 
 
-def test_each_is_reminded_of_once_when_due() -> None:
-    """Not before it is due, not after a reminder, not when it is finished."""
+def test_each_is_reminded_of_when_due_and_again_each_day() -> None:
+    """Not before it is due, not twice in a day, not when it is finished."""
     lessons = [Lesson("a", 100.0), Lesson("b", 300.0), Lesson("c", 100.0, reminded=150.0), Lesson("d", 100.0, finished=90.0)]
     assert [lesson.incident for lesson in list_due(lessons, 200.0)] == ["a"]
+    assert [lesson.incident for lesson in list_due(lessons, 150.0 + 86_400)] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("text", ["<script>", "`x`", "``", "[a](javascript:b)", "a\n# title\n```\nb", "\u202eabc", "", "@all | x"])
