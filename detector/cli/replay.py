@@ -111,10 +111,14 @@ def _say_shift(shift: float, word: str) -> str:
 
 def _say_end(recorded: float | None, replayed: float | None, step_seconds: float) -> str:
     if recorded is None or replayed is None:
-        return f"{show_time(replayed)}; recorded {show_time(recorded)}"
+        return f"{_say_moment(replayed)}; recorded: {_say_moment(recorded)}"
     shift = replayed - recorded
     word = "same" if abs(shift) <= step_seconds else "earlier" if shift < 0 else "later"
     return f"{_say_shift(shift, word)}: {show_time(replayed)}"
+
+
+def _say_moment(at: float | None) -> str:
+    return "not over yet" if at is None else show_time(at)
 
 
 def _load(rules: Path, step_seconds: float) -> RuleSet:
