@@ -14,13 +14,14 @@ from detector.domain.label import NO_LABELS
 from detector.domain.severity import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from detector.app.committer import Committer
     from detector.ports.clock import Clock
 
 
 STORE_DOWN_AFTER_SECONDS = 60.0  # a restart of PostgreSQL is shorter
+STORE_RESET_SECONDS = 60.0  # told as long: what was lost does not come back, and somebody should look at what was moved aside
 LOOK_SECONDS = 5.0
 
 
@@ -31,6 +32,8 @@ class Complaint:
         self._committer = committer
         self._clock = clock
         self._failing_since: float | None = None
+        self._moved: str | None = None
+        self._reset_until = float("-inf")
 
     async def begin(self, ailment: Ailment, summary: str) -> None:
         """Page about it, as MEDIUM: the daemon still does its job, on old rules or without its past."""
@@ -51,9 +54,13 @@ class Complaint:
         await self.begin(Ailment.RULES_REFUSED, f"detector started on its last good rules: {why}")
         return f"the last good set runs: {why}"
 
-    async def watch_store(self) -> None:
-        """Page when the store could not be written for a minute, and end that when it can. Guard this."""
+    async def watch_store(self, find_moved: Callable[[], str | None] = lambda: None) -> None:
+        """Page when the store could not be written for a minute, and end that when it can. Guard this.
+
+        `find_moved` tells where a corrupt file was moved: a page of its own, for a minute.
+        """
         while True:
+            await self._judge_reset(find_moved())
             await self._clock.sleep(LOOK_SECONDS)
             if not self._committer.failing:
                 self._failing_since = None
@@ -67,6 +74,16 @@ class Complaint:
                     Ailment.STORE_DOWN,
                     "detector cannot write its store: pages go out from memory, nobody can acknowledge; the log says why",
                 )
+
+    async def _judge_reset(self, moved: str | None) -> None:
+        if moved is not None and moved != self._moved:
+            self._moved, self._reset_until = moved, self._clock.monotonic() + STORE_RESET_SECONDS
+            await self.begin(
+                Ailment.STORE_RESET,
+                f"detector's store was corrupt: moved to {moved}, begun anew with what could be saved; incidents may be missing",
+            )
+        elif self._clock.monotonic() >= self._reset_until:
+            await self.end(Ailment.STORE_RESET)
 
     def _is_open(self, ailment: Ailment) -> bool:
         return any(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -136,6 +137,17 @@ def drip(bytes_per_second: float = 1.0) -> Answer:
     return send
 
 
+def late(answer: Answer, seconds: float) -> Answer:
+    """Another answer, after so long."""
+
+    async def send() -> AsyncGenerator[bytes, None]:
+        await asyncio.sleep(seconds)
+        async for piece in answer():
+            yield piece
+
+    return send
+
+
 def huge(size_bytes: int = 200_000_000) -> Answer:
     """A streamed answer that begins well and goes on for so long, made as it is sent."""
 
@@ -152,10 +164,17 @@ def huge(size_bytes: int = 200_000_000) -> Answer:
 
 
 class BadPrometheus:
-    """Serves on a loopback port while entered; `answers` are used up in turn, then `answer` for ever."""
+    """Serves on a loopback port while entered; `answers` are used up in turn, then `answer` for ever.
+
+    `by_query`: queries that always get an answer of their own. `most_at_once`: by query, how many instant ones were ever under
+    way together.
+    """
 
     def __init__(self, answer: Answer | None = None) -> None:
         self.answer = answer or success([])
+        self.by_query: dict[str, Answer] = {}
+        self.most_at_once: Counter[str] = Counter()
+        self._under_way: Counter[str] = Counter()
         self.answers: list[Answer] = []
         self.queries: list[Query] = []
         self.sent_bytes = 0
@@ -186,9 +205,14 @@ class BadPrometheus:
         task.add_done_callback(self._tasks.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        text = ""
         try:
-            self.queries.append(await _read_query(reader))
-            answer = self.answers.pop(0) if self.answers else self.answer
+            query = await _read_query(reader)
+            self.queries.append(query)
+            text = query.parameters.get("query", "") if "time" in query.parameters else query.path
+            self._under_way[text] += 1
+            self.most_at_once[text] = max(self.most_at_once[text], self._under_way[text])
+            answer = self._choose(query.parameters.get("query", ""))
             async with contextlib.aclosing(answer()) as pieces:
                 async for piece in pieces:
                     writer.write(piece)
@@ -197,9 +221,15 @@ class BadPrometheus:
         except (OSError, asyncio.IncompleteReadError):
             pass  # the caller gave up, which is what most of these answers are for
         finally:
+            self._under_way[text] -= 1
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
+
+    def _choose(self, query: str) -> Answer:
+        if query in self.by_query:
+            return self.by_query[query]
+        return self.answers.pop(0) if self.answers else self.answer
 
 
 def _head(status: int, content_type: str, length: int, headers: dict[str, str]) -> bytes:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.kit.haunted import Haunt
 from tests.kit.port import free_port
 from tests.kit.process import Process
 from tests.kit.wait import wait_until
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 
     from tests.kit.standin import PagerDuty
 
-READY_SECONDS = 20.0
-STOP_SECONDS = 20.0
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
 
 
 def list_settings(pagerduty: PagerDuty | None, **settings: str) -> dict[str, str]:
@@ -37,7 +38,7 @@ def list_settings(pagerduty: PagerDuty | None, **settings: str) -> dict[str, str
 class Daemon:
     """`detector run` in `folder`, where its rules (folder/rules), state (folder/state) and log lie.
 
-    Settings may be changed between stops and starts through `settings` (names as in the environment).
+    Settings may be changed between stops and starts through `settings` (names as in the environment), and `argv`, what is started.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, str]) -> None:
@@ -52,8 +53,16 @@ class Daemon:
             "DETECTOR_LISTEN": f"127.0.0.1:{self.port}",
             **settings,
         }
+        self.argv = [sys.executable, "-m", "detector", "run"]
         self.rules.mkdir(parents=True, exist_ok=True)
         self.process = self._make_process()
+
+    def haunt(self) -> Haunt:
+        """Have the next starts run where the test commands clock, names and loop."""
+        haunt = Haunt(self.folder / "haunt")
+        self.argv = [sys.executable, "-m", "tests.kit.haunted", "run"]
+        self.settings |= haunt.environment
+        return haunt
 
     def write_rules(self, **files: str) -> None:
         """Write rule files by their names without the suffix; each appears whole, as an editor or git would do it."""
@@ -178,4 +187,4 @@ class Daemon:
         # who runs the tests may have settings of a daemon of his own; an empty value counts as not set
         foreign = {name: "" for name in os.environ if name.startswith("DETECTOR_") and name != "DETECTOR_TEST_WHEEL"}
         env = {**foreign, "PYTHONWARNINGS": "default", "STATE_DIRECTORY": "", "NOTIFY_SOCKET": "", **self.settings}
-        return Process([sys.executable, "-m", "detector", "run"], log=self.log, env=env, cwd=self.folder)
+        return Process(self.argv, log=self.log, env=env, cwd=self.folder)

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import time
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.kit.badprometheus import BadPrometheus, vector
 from tests.kit.daemon import Daemon, list_settings
 from tests.kit.faultproxy import FaultProxy
-from tests.kit.oracle import Truth, check_oracle
+from tests.kit.oracle import Finding, Truth, check_oracle, judge
 from tests.kit.past import write_past
 from tests.kit.prometheus import Prometheus, static_job
 from tests.kit.rule import PLAIN_RULES
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 KEY = "k" * 32
 JOB = "shop"
+SICK, WELL = 0.01, 0.001  # of the scripted rules: broken above the one, recovered below the other
 
 
 class Household:
@@ -119,8 +122,7 @@ class Household:
 
     async def check_oracle(self, *, also: tuple[Truth, ...] = ()) -> None:
         """The oracle over everything that `flip` and `heal` did, and over truths that were made otherwise."""
-        incidents = await self.daemon.incidents()
-        timelines = {each["id"]: await self.daemon.timeline(each["id"]) for each in incidents}
+        incidents, timelines = await _read_ledger(self.daemon)
         check_oracle([*self.truths.values(), *also], self.pagerduty, incidents, timelines)
 
     def _read_monotonic(self) -> float:
@@ -156,7 +158,8 @@ class Household:
 class Booth:
     """The real daemon between a scripted Prometheus and the PagerDuty stand-in: for tests that are not about queries.
 
-    Every query gets the values that `show` set last, one sample a service. Nothing runs before `daemon.start`.
+    Every query gets the values that `show` set last, one sample a service. Nothing runs before `daemon.start`. `truths` is what was
+    so by these values.
     """
 
     def __init__(
@@ -173,6 +176,7 @@ class Booth:
         self.pagerduty = PagerDuty(routing_keys or {"default": KEY}, calls_per_window=calls_per_window)
         self.daemon = Daemon(folder, {})
         self.daemon.write_rules(**({"errors": PLAIN_RULES} if rules is None else rules))
+        self.truths: list[Truth] = []
         self._settings = settings
         self._values: dict[str, float] = {}
         self._parts = AsyncExitStack()
@@ -189,8 +193,45 @@ class Booth:
 
     def show(self, **values: float) -> None:
         """Set the value of these services; the others keep theirs."""
+        for name, value in values.items():
+            self.note(name, value)
         self._values |= values
-        self.source.answer = vector(*(({"service": name}, repr(value)) for name, value in self._values.items()), at=time.time())
+        self._answer()
+
+    def hide(self, *services: str) -> None:
+        """These have no series any more."""
+        for name in services:
+            self._values.pop(name, None)
+        self._answer()
+
+    def note(self, service: str, value: float) -> None:
+        """Take down what a value means for the truth about that service; what is neither sick nor well changes nothing."""
+        now = time.time()
+        found = next((each for each in self.truths if each.service == service and each.healed == math.inf), None)
+        if not math.isfinite(value):
+            return
+        if found is None and value > SICK:
+            self.truths.append(Truth(service, now))
+        elif found is not None and value < WELL:
+            self.truths[self.truths.index(found)] = replace(found, healed=now)
+
+    async def check_oracle(self, *, also: tuple[Truth, ...] = ()) -> None:
+        """The oracle over everything that was shown, once the incidents say what their alerts say, and over other truths."""
+        truths = [*self.truths, *also]
+        over = {each.service for each in truths if each.healed < math.inf} - {
+            each.service for each in truths if each.healed == math.inf
+        }
+
+        async def is_told() -> bool:
+            incidents = [each for each in await self.daemon.incidents() if each["service"] in over]
+            return all(each["status"] in {"resolved", "closed"} for each in incidents)
+
+        await wait_until(is_told, f"incidents of {sorted(over)} that are over")
+        check_oracle(truths, self.pagerduty, *await _read_ledger(self.daemon))
+
+    async def judge(self) -> list[Finding]:
+        """What the oracle finds now."""
+        return judge(self.truths, self.pagerduty, *await _read_ledger(self.daemon))
 
     def use_key(self, name: str, key: str) -> None:
         """Change a routing key of the daemon's settings, for its next start."""
@@ -203,3 +244,12 @@ class Booth:
     def count_sent(self, action: str) -> int:
         """Requests with that event_action, whatever they were answered."""
         return sum((request.event or {}).get("event_action") == action for request in self.pagerduty.requests)
+
+    def _answer(self) -> None:
+        self.source.answer = vector(*(({"service": name}, repr(value)) for name, value in self._values.items()), at=time.time())
+
+
+async def _read_ledger(daemon: Daemon) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+    """Every incident that the daemon knows, and their timelines by id."""
+    incidents = await daemon.incidents()
+    return incidents, {each["id"]: await daemon.timeline(each["id"]) for each in incidents}
