@@ -124,6 +124,9 @@ def read_signals(rule: Rule, outcomes: Mapping[str, Outcome], *, severity: bool 
         keys.update(column.thin)
     idle = frozenset(labels for column in columns.values() for labels in column.idle if labels not in keys)
     keys.update(idle)
+    if rule.limit is not None and len(keys) > rule.limit:
+        failed = QueryFailed(FailureReason.TOO_LARGE, f"{len(keys)} alerts, over the group's limit of {rule.limit}")
+        return Readings(dict.fromkeys(columns, Column(failed=failed)), set())
     return Readings(columns, keys, idle)
 
 

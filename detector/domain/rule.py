@@ -127,7 +127,7 @@ class Rule:
 
     `by` None means that every label of a series counts. `baselines` names the signals whose baseline some condition uses.
     `vector`: a Prometheus alerting rule, whose condition lies in its query, so that an
-    empty answer of a successful query means "not firing".
+    empty answer of a successful query means "not firing". `limit`: with more alerts than this the evaluation counts as failed.
     """
 
     name: str
@@ -145,6 +145,7 @@ class Rule:
     overrides: tuple[Override, ...] = ()
     join_by: tuple[str, ...] = JOIN_BY
     vector: bool = False
+    limit: int | None = None
 
     def policy_for(self, labels: Labels) -> Policy:
         """The first override that covers the alert, else the rule's own policy."""

@@ -51,7 +51,7 @@ _OUTSIDE_THE_API = (
 def list_api_routes() -> list[tuple[str, str]]:
     """Method and path of what FastAPI serves."""
     nothing: Any = object()
-    api = make_api(nothing, nothing, "1", nothing)
+    api = make_api(nothing, nothing, "1", nothing, nothing)
     found = [(method, route.path) for route in api.routes if isinstance(route, APIRoute) for method in route.methods or ()]
     return sorted(found, key=lambda each: (each[1], each[0]))
 

@@ -11,7 +11,7 @@ from detector.domain.advance import advance
 from detector.domain.catalogue import Catalogue
 from detector.domain.condition import Comparison
 from detector.domain.judgement import Evaluation
-from detector.domain.outcome import Samples
+from detector.domain.outcome import FailureReason, QueryFailed, Samples
 from detector.domain.reading import read_signals
 from detector.domain.rule import Instant, RuleSet
 from detector.domain.severity import Severity
@@ -66,6 +66,20 @@ def test_an_alerting_rule_is_a_rule_whose_condition_lies_in_its_query() -> None:
     assert [rung.severity for rung in policy.severity] == [Severity.HIGH]
 
 
+def test_over_the_limit_of_the_group_the_evaluation_has_failed() -> None:
+    """As in Prometheus; and what has failed is unknown, so that nothing opens and nothing is resolved by it."""
+    (rule,) = compile_groups(FILE).rules
+    assert rule.limit == 5
+    (query,) = (signal.query for signal in rule.signals if isinstance(signal, Instant))
+    readings = read_signals(rule, {})
+    for count in (5, 6):
+        answer = Samples({(("instance", f"{number}"),): 3.0 for number in range(count)})
+        readings = read_signals(rule, {query: answer})
+        assert (len(readings.keys), readings.failed is None) == ((5, True) if count == 5 else (0, False))
+    assert readings.failed == QueryFailed(FailureReason.TOO_LARGE, "6 alerts, over the group's limit of 5")
+    assert compile_groups(FILE.replace("limit: 5", "limit: 0")).rules[0].limit is None
+
+
 def test_its_texts_render() -> None:
     """Templates in common use become ours; one that is not known is shown as it stands."""
     (rule,) = compile_groups(FILE).rules
@@ -77,9 +91,9 @@ def test_its_texts_render() -> None:
 
 
 def test_what_is_not_used_is_noted() -> None:
-    """Recording rules, limits and keys of other products stop nothing."""
+    """Recording rules and keys of other products stop nothing."""
     notes = compile_groups(FILE).notes
-    assert len(notes) == 3
+    assert len(notes) == 2
     assert any("recording rule `node:cpu` is skipped" in note for note in notes)
 
 

@@ -43,8 +43,6 @@ def build_group(reader: Reader, group: Fields, every_seconds: float) -> list[Gro
             reader.fault(fields.node.place, "a Prometheus rule needs `alert` (or `record`)")
         elif fields.get("alert") is not None and fields.get("expr") is not None:
             found.append(GroupRule(_build(reader, group, fields, every_seconds), fields, group))
-    if group.has("limit") and group.get("limit") not in {None, 0}:
-        reader.note(group.places["limit"], "`limit` is not used here; the storm threshold of the settings bounds pages")
     return found
 
 
@@ -76,6 +74,7 @@ def _build(reader: Reader, group: Fields, fields: Fields, every_seconds: float) 
         every_seconds=group.get("interval", every_seconds) or every_seconds,
         offset_seconds=group.get("query_offset", 0.0),
         vector=True,
+        limit=max(0, round(group.get("limit") or 0)) or None,
     )
 
 

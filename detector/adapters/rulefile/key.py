@@ -311,7 +311,7 @@ GROUP = Section(
         Key("name", Kind.TEXT, "Name of the group.", required=True),
         Key("interval", Kind.DURATION, "How often its rules are evaluated. Default: `every` of the settings."),
         Key("query_offset", Kind.DURATION, "Queries are asked at now - query_offset."),
-        Key("limit", Kind.PLAIN, "Not used here."),
+        Key("limit", Kind.NUMBER, "With more alerts of one rule than this, its evaluation has failed: state is kept. 0: no limit."),
         Key("labels", MapOf(Kind.TEXT), "Labels of every rule of the group."),
         Key("rules", ListOf(GROUP_RULE), "The rules.", required=True),
     ),
