@@ -27,6 +27,7 @@ from detector.adapters.log import LogObserver, set_up_log
 from detector.adapters.notify import ServiceManager
 from detector.adapters.postmortem import FileArchive
 from detector.adapters.probe import HttpProbe
+from detector.adapters.process import start_anew
 from detector.adapters.prometheus import PrometheusSource
 from detector.adapters.rulefile import RuleDirectory
 from detector.adapters.settings.policy import list_fallbacks, list_webhook_secrets, make_exchange_option, make_paging
@@ -50,6 +51,7 @@ from detector.app.followup import Followup
 from detector.app.guard import guard, open_patiently
 from detector.app.heartbeat import Heartbeat
 from detector.app.inbox import Inbox
+from detector.app.lease import Lease
 from detector.app.meter import MeteredSource
 from detector.app.muteboard import MuteBoard
 from detector.app.poller import Poller
@@ -62,7 +64,7 @@ from detector.domain.incident import PAGERDUTY
 from detector.domain.ticket import list_open_facts
 from detector.outfit import make_account, make_channels, make_store
 from detector.ports.channel import Eager
-from detector.ports.error import PermanentError
+from detector.ports.error import PermanentError, TemporaryError
 from detector.ports.rulefile import RuleFilesError
 from detector.transport.exchange import Exchange
 from detector.web.access import LOCAL_HOSTS, Access
@@ -86,7 +88,7 @@ DONE, FAILURE, USAGE = 0, 1, 2
 LAG_EVERY_SECONDS = 1.0
 SETTLE_SECONDS = 3.0
 DELIVERY_STOP_SECONDS = 8.0
-SHARDS = 64
+RELEASE_SECONDS = 2.0
 
 
 def run(settings: Settings) -> int:
@@ -109,6 +111,7 @@ class Daemon:
         self._observer = observer = Audience(self._metrics, LogObserver())
         self._manager = ServiceManager()
         self._store = store = make_store(settings, observer)
+        self._lease = Lease(store, clock, observer, self._lose)
         self._roster = roster = Roster()
         paging = make_paging(settings)
         self._board = MuteBoard(store, RuleCalendar(), roster, clock, observer)
@@ -135,12 +138,20 @@ class Daemon:
             (self._cache.set_rules, self._poller.set_rules, self._baselines.set_rules),
         )
         self._prober = Exchange()
-        self._channels = make_channels(settings, renderer, observer, self._list_facts)
+        self._channels = make_channels(settings, renderer, observer, self._list_facts, self._lease.check)
         fallback = Fallback(
             list_fallbacks(settings), self._committer, self._offer, clock, observer, slack=settings.slack is not None
         )
         self._dispatchers = [
-            Dispatcher(channel, store, observer, clock, fallback_after_seconds=settings.fallback_after, on_failing=fallback.take)
+            Dispatcher(
+                channel,
+                store,
+                observer,
+                clock,
+                fallback_after_seconds=settings.fallback_after,
+                on_failing=fallback.take,
+                check=self._lease.check_notice,
+            )
             for channel in self._channels
         ]
         self._backlog = BacklogWatch(store, clock, observer, late_after_seconds=settings.fallback_after)
@@ -234,22 +245,41 @@ class Daemon:
         except PermanentError as fault:
             return say(str(fault), FAILURE)
         self._pulse.store_open = True
-        for shard in range(SHARDS):
-            self._metrics.shard_led(shard, leads=True)
+        # a fault of the store must not become a crash loop: fed while the loop turns and the scheduler ticks
+        self._spawn("watchdog", partial(self._manager.feed, self._pulse.sickness, self._clock.sleep))
+        try:
+            if not await self._take_lead():
+                return DONE
+            return await self._lead()
+        except RuleFilesError as fault:
+            return self._say_findings(fault)
+
+    async def _take_lead(self) -> bool:
+        """At once where nobody leads, else in our turn; False when told to stop meanwhile. Raises RuleFilesError."""
+        try:
+            leads = await self._lease.take()
+        except TemporaryError:
+            leads = False
+        if not leads:
+            await self._reloader.rehearse()
+            self._pulse.stands_by = True
+            self._manager.ready("standby: another replica leads")
+            self._observer.note("standby", port=self._web.port)
+            leads = await self._lease.await_turn(self._stop, self._settings.lease_ttl)
+            self._pulse.stands_by = False
+        if leads:
+            self._spawn("lease", self._lease.run)
+            self._metrics.shards_led(leads=True)
+        return leads
+
+    async def _lead(self) -> int:
         memory = await self._store.load()
         self._roster.restore(memory, self._clock.now())
         self._committer.remember(memory.incidents)
         self._sentinel.restore(memory.incidents)
         await self._board.refresh()
         self._spawn("commit", self._committer.run)
-        try:
-            report = await self._reloader.start()
-        except RuleFilesError as fault:
-            for finding in fault.findings:
-                say(str(finding), USAGE)
-            where = self._settings.rules.absolute()
-            what = "mend them (`detector check` lists all findings), or let `detector init --prometheus URL` write some"
-            return say(f"no rules to run from {where}: {what}", USAGE)
+        report = await self._reloader.start()
         self._pulse.rules_loaded = True
         self._spawn("checkpoint", self._committer.run_checkpoints)
         self._spawn("orphans", self._reloader.run)
@@ -262,8 +292,6 @@ class Daemon:
         self._spawn("rule files", self._watch_files)
         for name, work in self._followup.duties().items():
             self._spawn(name, work)
-        # a fault of the store must not become a crash loop: fed while the loop turns and the scheduler ticks
-        self._spawn("watchdog", partial(self._manager.feed, self._pulse.sickness, self._clock.sleep))
         for dispatcher, channel in zip(self._dispatchers, self._channels, strict=True):
             if isinstance(channel, Eager):
                 channel.start()
@@ -273,6 +301,17 @@ class Daemon:
         self._manager.ready(f"{len(self._roster.rules)} rules, listening on {self._settings.listen.host}:{self._web.port}")
         self._observer.note("ready", rules=len(self._roster.rules), prometheus=self._settings.prometheus_url, port=self._web.port)
         return DONE
+
+    def _say_findings(self, fault: RuleFilesError) -> int:
+        for finding in fault.findings:
+            say(str(finding), USAGE)
+        where = self._settings.rules.absolute()
+        what = "mend them (`detector check` lists all findings), or let `detector init --prometheus URL` write some"
+        return say(f"no rules to run from {where}: {what}", USAGE)
+
+    def _lose(self, why: str) -> None:
+        self._observer.trouble("lease", f"{why}: this one begins anew, as standby")
+        start_anew()
 
     async def _tell_start(self, report: StartReport) -> None:
         findings = [str(finding) for finding in report.findings]
@@ -302,6 +341,7 @@ class Daemon:
         while True:
             await self._clock.sleep(LAG_EVERY_SECONDS)
             self._metrics.lag_seen(self._poller.lag_seconds)
+            self._metrics.shards_led(leads=self._lease.holds)
 
     async def _end(self) -> None:
         self._manager.stopping("finishing deliveries")
@@ -309,7 +349,7 @@ class Daemon:
         await self._baselines.stop()
         await self._cache.close()
         await asyncio.gather(*(dispatcher.stop(DELIVERY_STOP_SECONDS) for dispatcher in self._dispatchers))
-        if self._pulse.store_open:
+        if self._lease.leads:
             await self._committer.checkpoint()
         for server in self._servers.values():
             server.stop()
@@ -319,6 +359,7 @@ class Daemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._followup.stop()
         await self._committer.close()
+        await self._lease.release(patience_seconds=RELEASE_SECONDS)
         self._observer.note("stopped")
 
     def _spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -12,7 +12,7 @@ from detector.adapters.pagerduty import PagerDutyEvents
 from detector.adapters.store import SqlStore, create_store
 from detector.adapters.wording import EMAIL, SLACK, STAKEHOLDERS, STATUSPAGE, TemplateFolder
 from detector.domain.incident import PAGERDUTY
-from detector.transport.exchange import Exchange
+from detector.transport.exchange import BeforeSend, Exchange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -29,18 +29,25 @@ if TYPE_CHECKING:
 def make_store(settings: Settings, observer: Audience) -> SqlStore:
     """SQLite in the state directory, or the PostgreSQL of the settings."""
     url = settings.database_url.get_secret_value() if settings.database_url else None
-    return create_store(settings.state_dir, url, tell=partial(observer.trouble, "store"))
+    told = partial(observer.trouble, "store")
+    return create_store(settings.state_dir, url, lease_ttl_seconds=settings.lease_ttl, tell=told)
 
 
-def make_channels(settings: Settings, renderer: TemplateRenderer, observer: Audience, snapshot: Snapshot) -> list[Channel]:
-    """The channels that are configured; the others are not even imported. Raises WrongTemplateError."""
+def make_channels(
+    settings: Settings, renderer: TemplateRenderer, observer: Audience, snapshot: Snapshot, check: BeforeSend | None = None
+) -> list[Channel]:
+    """The channels that are configured; the others are not even imported. `check` may refuse a request right before it is written.
+
+    Raises WrongTemplateError.
+    """
     channels: list[Channel] = []
+    connect = partial(Exchange, before_send=check)
     folder = TemplateFolder(settings.templates, renderer.find_fault)
     if PAGERDUTY in settings.channels:
         given = settings.pagerduty
         channels.append(
             PagerDutyEvents(
-                Exchange(),
+                connect(),
                 given.routing_keys,
                 events_url=given.events_url,
                 on_cut=lambda part: observer.note("page cut to PagerDuty's limits", part=part),
@@ -52,7 +59,7 @@ def make_channels(settings: Settings, renderer: TemplateRenderer, observer: Audi
         from detector.adapters.slack.wording import TEMPLATES as SLACK_TEMPLATES
 
         texts = folder.read(SLACK, SLACK_TEMPLATES)
-        channels.append(SlackThreads(Exchange(), slack.token, slack.channel, renderer, api_url=slack.api_url, templates=texts))
+        channels.append(SlackThreads(connect(), slack.token, slack.channel, renderer, api_url=slack.api_url, templates=texts))
     if settings.email is not None:
         from detector.adapters.email import Email, wording
 
@@ -63,7 +70,7 @@ def make_channels(settings: Settings, renderer: TemplateRenderer, observer: Audi
         from detector.adapters.statuspage.wording import TEMPLATES as STATUSPAGE_TEMPLATES
 
         texts = folder.read(STATUSPAGE, STATUSPAGE_TEMPLATES)
-        channels.append(AtlassianStatuspage(Exchange(), page.page_id, page.token, renderer, api_url=page.api_url, templates=texts))
+        channels.append(AtlassianStatuspage(connect(), page.page_id, page.token, renderer, api_url=page.api_url, templates=texts))
     if settings.mqtt is not None:
         from detector.adapters.mqtt import Mqtt
 
@@ -71,7 +78,7 @@ def make_channels(settings: Settings, renderer: TemplateRenderer, observer: Audi
     if settings.webhook is not None:
         from detector.adapters.webhook import SignedWebhook
 
-        channels.append(SignedWebhook(Exchange(), settings.webhook.url, secret=settings.webhook.secret))
+        channels.append(SignedWebhook(connect(), settings.webhook.url, secret=settings.webhook.secret))
     return channels
 
 

@@ -11,6 +11,19 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FAULTS: Mapping[str, tuple[str, ...]] = {
+    "replicas: the leader killed; frozen, then continued late; told to go; alone cut off from PostgreSQL": (
+        "acceptance/test_replicas.py::test_a_killed_leader_is_replaced",
+        "acceptance/test_replicas.py::test_a_frozen_leader_sends_and_writes_nothing_late",
+        "acceptance/test_replicas.py::test_a_leader_that_is_told_to_go_hands_over",
+        "acceptance/test_replicas.py::test_a_leader_that_alone_loses_postgresql_is_replaced",
+        "integration/test_store_postgres.py::test_who_lost_the_lease_writes_nothing",
+        "integration/test_store_postgres.py::test_nobody_takes_over_under_a_commit",
+        "unit/test_lease.py::test_a_process_that_stood_still_sends_nothing_until_the_database_answered",
+    ),
+    "PostgreSQL restarted under several replicas": (
+        "acceptance/test_replicas.py::test_a_restart_of_postgresql_changes_no_hands",
+        "unit/test_lease.py::test_after_an_outage_the_leader_before_comes_first",
+    ),
     "a value that flaps around the threshold": (
         "acceptance/test_fault.py::test_a_value_that_flaps_is_one_incident",
         "unit/domain/test_advance.py::test_flaps_are_counted",

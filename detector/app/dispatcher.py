@@ -59,6 +59,8 @@ class _Flight:
 class Dispatcher:
     """Delivers one channel's notices. `on_failing(delivery, why)` is called once for a notice that needs another road.
 
+    `check` raises where the notice may not be sent now, before anything is.
+
     `run` returns after `stop`. `offer`, `committed` and `wake` return at once and are called in the loop's thread.
     """
 
@@ -73,6 +75,7 @@ class Dispatcher:
         spare_limit: int = SPARE_LIMIT,
         fallback_after_seconds: float = FALLBACK_AFTER_SECONDS,
         on_failing: Callable[[Delivery, str], None] | None = None,
+        check: Callable[[Delivery], None] | None = None,
     ) -> None:
         self._channel = channel
         self._store = store
@@ -81,6 +84,7 @@ class Dispatcher:
         self._concurrency = concurrency
         self._fallback_after_seconds = fallback_after_seconds
         self._on_failing = on_failing
+        self._check = check
         self._spare = SpareQueue(spare_limit)
         self._flights: dict[str, _Flight] = {}
         self._outcomes: dict[str, Outcome] = {}
@@ -253,6 +257,8 @@ class Dispatcher:
     async def _attempt(self, flight: _Flight) -> Outcome:
         delivery = flight.delivery
         try:
+            if self._check is not None:
+                self._check(delivery)
             receipt = await self._channel.send(delivery, now=self._clock.now())
         except Exception as error:  # noqa: BLE001 - a delivery that breaks its channel hurts only itself
             failures = self._failures.get(delivery.id, 0) + 1

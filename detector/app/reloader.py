@@ -78,6 +78,14 @@ class Reloader:
             await self._save(load)
             return StartReport(notes=load.rules.notes)
 
+    async def rehearse(self) -> None:
+        """See that there is a set to run, and run nothing. Raises RuleFilesError where there is none."""
+        try:
+            await asyncio.to_thread(self._files.load)
+        except RuleFilesError as fault:
+            self._observer.rules_refused([str(finding) for finding in fault.findings])
+            await self._load_last_good(fault)
+
     async def reload(self) -> tuple[Finding, ...]:
         """Load anew; returns the findings for which the old set goes on, none when the new one runs."""
         async with self._lock:

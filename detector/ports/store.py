@@ -18,6 +18,7 @@ from detector.domain.label import Labels
 from detector.domain.postmortem import Hop, Lesson
 from detector.domain.severity import Severity
 from detector.domain.silence import KeptMute
+from detector.ports.lease import LeaseRow
 
 Decide: TypeAlias = Callable[[Book], Decision]
 
@@ -107,11 +108,14 @@ class IncidentPage:
     cursor: str | None = None
 
 
-class Store(Protocol):
-    """All methods raise TemporaryError when the database cannot answer now, PermanentError when it never will."""
+class Store(LeaseRow, Protocol):
+    """All methods raise TemporaryError when the database cannot answer now, PermanentError when it never will.
+
+    Those that write raise NotLeadingError, and write nothing, unless the lease is held by the database's clock.
+    """
 
     async def open(self) -> None:
-        """Connect, migrate when the schema is behind, take the lease."""
+        """Connect, migrate when the schema is behind."""
 
     async def close(self) -> None:
         """Release everything; idempotent."""

@@ -97,10 +97,14 @@ class _Attempt:
 
 
 class Exchange:
-    """A pool of kept-alive connections with its bounds. Make it anywhere; use and close it in one event loop."""
+    """A pool of kept-alive connections with its bounds. Make it anywhere; use and close it in one event loop.
 
-    def __init__(self, option: ExchangeOption | None = None) -> None:
+    `before_send` stands in for that of every request that brings none of its own.
+    """
+
+    def __init__(self, option: ExchangeOption | None = None, *, before_send: BeforeSend | None = None) -> None:
         self._option = option or ExchangeOption()
+        self._before_send = before_send
         self._headers = _make_headers(self._option)
         self._tls = _load_authorities(self._option.ca_file)
         self._session: aiohttp.ClientSession | None = None
@@ -127,7 +131,7 @@ class Exchange:
         Raises ExchangeError, or what `before_send` raised.
         """
         target = describe_target(request.url)
-        attempt = _Attempt(request.before_send)
+        attempt = _Attempt(request.before_send or self._before_send)
         started = time.monotonic()
         try:
             async with asyncio.timeout(request.deadline_seconds):

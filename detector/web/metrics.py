@@ -180,9 +180,10 @@ class Metrics:
         """How late the loop was when it last looked."""
         self._lag.set(seconds)
 
-    def shard_led(self, shard: int, *, leads: bool) -> None:
-        """Whether this process holds the lease of a shard."""
-        self._leader.labels(str(shard)).set(1 if leads else 0)
+    def shards_led(self, *, leads: bool) -> None:
+        """Whether this process holds the lease, which is one for all shards."""
+        for shard in range(SHARDS):
+            self._leader.labels(str(shard)).set(1 if leads else 0)
 
     def drill_passed(self, at: float) -> None:
         """When a drill last passed every hop."""

@@ -48,14 +48,17 @@ async def store(make_store: MakeStore) -> AsyncIterator[Store]:
     """An open store without data."""
     store = make_store()
     await store.open()
+    assert await store.acquire()
     yield store
     await store.close()
 
 
 async def _restart(store: Store, make_store: MakeStore) -> Store:
+    await store.release()
     await store.close()
     again = make_store()
     await again.open()
+    assert await again.acquire()
     return again
 
 

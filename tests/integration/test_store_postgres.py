@@ -16,10 +16,12 @@ from sqlalchemy import text
 from detector.adapters.store import SqlStore, create_store
 from detector.domain.incident import Book, Decision
 from detector.ports.error import PermanentError, TemporaryError
+from detector.ports.lease import NotLeadingError
 from detector.ports.store import DeliveryState
 from tests.kit.port import free_port
 from tests.kit.sample import decide, make_incident, make_notice, make_record
 from tests.kit.secret import assert_no_secret
+from tests.kit.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -35,6 +37,7 @@ async def store(postgres_url: str, tmp_path: Path) -> AsyncIterator[SqlStore]:
     """An open store on a new database."""
     store = create_store(tmp_path, postgres_url)
     await store.open()
+    assert await store.acquire()
     yield store
     await store.close()
 
@@ -54,51 +57,121 @@ def _frozen_sessions(postgres: Postgres) -> Iterator[None]:
         postgres.thaw()
 
 
-async def test_commits_of_two_processes_see_each_other(store: SqlStore, postgres_url: str, tmp_path: Path) -> None:
-    """Two stores that add to one incident thirty times each, at once, lose no addition."""
-    other = create_store(tmp_path, postgres_url)
-    await other.open()
+async def test_commits_at_once_see_each_other(store: SqlStore) -> None:
+    """Sixty commits at once that add to one incident lose no addition."""
     await store.commit([], decide(make_incident(revision=0)), NOW)
 
     def add(book: Book) -> Decision:
         incident = book.incidents[make_incident().id]
         return Decision((replace(incident, revision=incident.revision + 1),))
 
+    await asyncio.gather(*(store.commit([], add, NOW) for _ in range(60)))
+    found = await store.find_incident(make_incident().id)
+    assert found is not None
+    assert found.revision == 60
+
+
+async def test_who_lost_the_lease_writes_nothing(postgres_url: str, tmp_path: Path) -> None:
+    """Past its end another takes over, in a new epoch: from then on the one before claims, commits and records nothing."""
+    stale, heir = (create_store(tmp_path, postgres_url, lease_ttl_seconds=1.0) for _ in range(2))
+    await stale.open()
+    await heir.open()
     try:
-        await asyncio.gather(*(side.commit([], add, NOW) for _ in range(30) for side in (store, other)))
-        found = await store.find_incident(make_incident().id)
-        assert found is not None
-        assert found.revision == 60
+        first = await stale.acquire()
+        assert first is not None
+        await stale.commit([], decide(make_incident(), make_notice(1), make_notice(2)), NOW)
+        (lost,) = await stale.claim("pagerduty", NOW, 1)
+        assert await heir.acquire() is None
+        with pytest.raises(NotLeadingError):
+            await heir.commit([make_record()], decide(), NOW)
+        second = None
+
+        async def is_taken() -> bool:
+            nonlocal second
+            second = await heir.acquire()
+            return second is not None
+
+        await wait_until(is_taken, "the lease is free")
+        assert second is not None
+        assert second.epoch > first.epoch
+        for write in (
+            stale.claim("pagerduty", NOW, 10),
+            stale.commit([make_record()], decide(), NOW),
+            stale.checkpoint([], [make_record()]),
+            stale.record(lost, DeliveryState.ACCEPTED, NOW),
+            stale.save_rules("digest", {}, NOW),
+        ):
+            with pytest.raises(NotLeadingError):
+                await write
+        assert (await stale.renew(), await stale.healthy(), await heir.healthy()) == (False, False, True)
+        assert not (await heir.load()).alerts
+        claimed = await heir.claim("pagerduty", NOW, 10)
+        assert {delivery.id for delivery in claimed} == {lost.id, make_notice(2).id}
     finally:
-        await other.close()
+        await stale.close()
+        await heir.close()
 
 
-async def test_the_newest_process_claims(store: SqlStore, postgres_url: str, tmp_path: Path) -> None:
-    """A process whose lease another one took claims nothing and is not healthy; its unrecorded claims go to the new one."""
-    await store.commit([], decide(make_notice(1), make_notice(2)), NOW)
-    (lost,) = await store.claim("pagerduty", NOW, 1)
+async def test_a_lease_that_ran_out_writes_nothing_until_renewed(postgres_url: str, tmp_path: Path) -> None:
+    """By the database's clock its end has passed: nothing is written; nobody took over, so a renewal makes it good again."""
+    store = create_store(tmp_path, postgres_url, lease_ttl_seconds=0.5)
+    await store.open()
+    try:
+        assert await store.acquire()
+        await asyncio.sleep(0.6)
+        with pytest.raises(NotLeadingError):
+            await store.commit([make_record()], decide(), NOW)
+        assert await store.renew()
+        await store.commit([make_record()], decide(), NOW)
+    finally:
+        await store.close()
+
+
+async def test_nobody_takes_over_under_a_commit(postgres_url: str, tmp_path: Path) -> None:
+    """A transaction that began within the lease and ends after it keeps others out until then; a renewal does not wait."""
+    slow, heir = (create_store(tmp_path, postgres_url, lease_ttl_seconds=ttl) for ttl in (0.5, 60.0))
+    await slow.open()
+    await heir.open()
+    assert await slow.acquire()
+    try:
+        async with slow._leading() as connection:
+            assert await asyncio.wait_for(slow.renew(), 5)
+            for _ in range(12):  # without pausing so long that the server ends the session
+                await asyncio.sleep(0.1)
+                await connection.execute(text("SELECT 1"))
+            taking = asyncio.create_task(heir.acquire())
+            await asyncio.sleep(0.3)
+            assert not taking.done()
+        assert await taking is not None
+    finally:
+        await slow.close()
+        await heir.close()
+
+
+async def test_a_released_lease_is_free_at_once(store: SqlStore, postgres_url: str, tmp_path: Path) -> None:
+    """Nobody waits for the TTL of a process that said goodbye, and that one writes no more."""
     other = create_store(tmp_path, postgres_url)
     await other.open()
     try:
-        assert await store.claim("pagerduty", NOW, 10) == []
-        assert not await store.healthy()
-        assert await other.healthy()
-        claimed = await other.claim("pagerduty", NOW, 10)
-        assert {delivery.id for delivery in claimed} == {lost.id, make_notice(2).id}
-        await store.record(lost, DeliveryState.ACCEPTED, NOW)
-        assert (await other.backlog())["pagerduty"].depth == 1
+        assert await other.acquire() is None
+        await store.release()
+        assert await other.acquire() is not None
+        with pytest.raises(NotLeadingError):
+            await store.commit([make_record()], decide(), NOW)
     finally:
         await other.close()
 
 
 async def test_replicas_that_start_together_migrate_once(postgres_url: str, tmp_path: Path) -> None:
-    """Four stores that open an empty database at the same moment all come up, with 64 leases."""
+    """Four stores that open an empty database at the same moment all come up; one of them holds the 64 leases."""
     stores = [create_store(tmp_path, postgres_url) for _ in range(4)]
     try:
         await asyncio.gather(*(store.open() for store in stores))
+        tenures = await asyncio.gather(*(store.acquire() for store in stores))
+        assert sum(tenure is not None for tenure in tenures) == 1
         assert sum([await store.healthy() for store in stores]) == 1
         async with stores[0]._session._database.reader.connect() as connection:
-            assert (await connection.execute(text("SELECT count(*), max(epoch) FROM lease"))).one() == (64, 4)
+            assert (await connection.execute(text("SELECT count(*), max(epoch) FROM lease"))).one() == (64, 1)
     finally:
         for store in stores:
             await store.close()
@@ -140,6 +213,7 @@ async def test_a_frozen_server_holds_nobody(postgres_url: str, postgres: Postgre
     """With every session frozen a call fails as temporary at its deadline, and works when the server goes on."""
     store = create_store(tmp_path, postgres_url, deadline_seconds=1.0)
     await store.open()
+    assert await store.acquire()
     try:
         with _frozen_sessions(postgres):
             begun = time.monotonic()
@@ -175,6 +249,7 @@ async def test_a_lock_that_is_held_too_long_is_temporary(postgres_url: str, post
     other = create_store(tmp_path, postgres_url)
     await store.open()
     await other.open()
+    assert await store.acquire()
     try:
         async with other._session._database.writer.begin() as connection:
             await connection.execute(text("SELECT id FROM book FOR UPDATE"))

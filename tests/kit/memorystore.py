@@ -5,6 +5,7 @@ A `Disk` is what survives: give the same one to a second `MemoryStore` to play a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,7 @@ from detector.domain.postmortem import Hop, Lesson
 from detector.domain.severity import Severity
 from detector.domain.silence import KeptMute
 from detector.ports.error import OutsideError, PermanentError
+from detector.ports.lease import Tenure
 from detector.ports.store import (
     AlertRecord,
     Backlog,
@@ -122,6 +124,19 @@ class MemoryStore:
         self._raise_failure()
         self.disk.epoch += 1
         self._epoch = self.disk.epoch
+
+    async def acquire(self) -> Tenure | None:
+        """It was taken with `open`, for good."""
+        self._raise_failure()
+        return Tenure(self.disk.epoch, math.inf)
+
+    async def renew(self) -> bool:
+        """Whether no other store was opened since."""
+        self._raise_failure()
+        return self._epoch == self.disk.epoch
+
+    async def release(self) -> None:
+        """It ends with `close`."""
 
     async def close(self) -> None:
         """Forget the lease; idempotent."""

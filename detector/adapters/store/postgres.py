@@ -21,13 +21,18 @@ _ADDRESSES = {"postgresql", "postgres", "postgresql+psycopg"}
 _CONNECT_SECONDS = 5
 # a server that answers before the commit is written would lose it; stricter settings than "on" are left alone
 _DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-_SESSION = "SET lock_timeout = '5s'; SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '15s'"
+_SESSION = "SET lock_timeout = '5s'; SET statement_timeout = '10s'; SET idle_in_transaction_session_timeout = '{}ms'"
+_IDLE_SECONDS = 15.0  # a process that froze in a transaction keeps its locks, and so the lease, that long
 
 
 class PostgresDatabase:
-    """One database address. `moved` exists for its twin's sake: a server mends itself."""
+    """One database address. `moved` exists for its twin's sake: a server mends itself.
 
-    def __init__(self, address: str) -> None:
+    `idle_seconds`: after that long without a word within a transaction the server ends the session.
+    """
+
+    def __init__(self, address: str, *, idle_seconds: float = _IDLE_SECONDS) -> None:
+        self._session = _SESSION.format(max(1, round(min(idle_seconds, _IDLE_SECONDS) * 1000)))
         self.moved: Path | None = None
         try:
             url = make_url(address)
@@ -76,7 +81,7 @@ class PostgresDatabase:
         @event.listens_for(engine.sync_engine, "connect")
         def configure(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's adapted connection
             cursor = connection.cursor()
-            cursor.execute(_SESSION)
+            cursor.execute(self._session)
             cursor.execute(_DURABLE)
             cursor.close()
             connection.commit()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 T = TypeVar("T")
+POSTGRESQL = "postgresql"
 CLOSE_ATTEMPTS = 3
 CLOSE_SECONDS = 1.0  # an attempt
 
@@ -69,7 +70,7 @@ class Session:
         self._tasks: set[asyncio.Future[Any]] = set()
 
     async def open(self) -> None:
-        """Connect, migrate when the schema is behind, take the lease."""
+        """Connect, migrate when the schema is behind; who opens a file takes its lease."""
         try:
             await self._database.open()
             await self._prepare()
@@ -95,7 +96,8 @@ class Session:
             async with self.writing() as connection:
                 await migrate(connection)
                 await ledger.lock_book(connection)
-                await take_leases(connection, self._holder)
+                if connection.dialect.name != POSTGRESQL:
+                    await take_leases(connection, self._holder)
         moved = self._database.moved
         if moved is not None:
             self.recovered_from = str(moved)
@@ -146,7 +148,7 @@ class Session:
     async def reading(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
         """A transaction that only reads; `snapshot`: all its statements see the same moment, as they do on SQLite anyway."""
         async with self._database.reader.connect() as connection:
-            if snapshot and connection.dialect.name == "postgresql":
+            if snapshot and connection.dialect.name == POSTGRESQL:
                 await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             yield connection
 

@@ -5,19 +5,22 @@ The composition root makes one with `create_store`; `ledger`, `outbox` and `list
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import socket
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, func, insert, select
 
 from detector.adapters.store import codec, deploy, ledger, lesson, listing, mute, outbox, schema
-from detector.adapters.store.lease import renew_leases
+from detector.adapters.store.lease import TTL_SECONDS, acquire_leases, fence, release_leases, renew_leases
 from detector.adapters.store.postgres import PostgresDatabase
 from detector.adapters.store.session import Database, Session
 from detector.adapters.store.sqlite import SqliteDatabase
 from detector.ports.error import OutsideError
+from detector.ports.lease import Tenure
 from detector.ports.store import (
     AlertRecord,
     Backlog,
@@ -31,8 +34,10 @@ from detector.ports.store import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from pathlib import Path
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from detector.domain.alert import RuleProgress
     from detector.domain.deploy import Deploy
@@ -44,10 +49,22 @@ FILE = "detector.db"
 
 
 class SqlStore:
-    """Store on a SQL database. `tell` hears one line for each thing a human should know: a file moved aside, a row passed over."""
+    """Store on a SQL database. `tell` hears one line for each thing a human should know: a file moved aside, a row passed over.
 
-    def __init__(self, database: Database, *, tell: Callable[[str], None] | None = None, deadline_seconds: float = 10.0) -> None:
+    `lease_ttl_seconds`: how long the lease outlives its last renewal; None where who opens the database holds it for good.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        lease_ttl_seconds: float | None = None,
+        tell: Callable[[str], None] | None = None,
+        deadline_seconds: float = 10.0,
+    ) -> None:
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._ttl_seconds = lease_ttl_seconds
+        self._epoch: int | None = None
         self._tell = tell or (lambda _line: None)
         self._session = Session(database, holder=self.holder, tell=self._tell, deadline_seconds=deadline_seconds)
 
@@ -57,12 +74,46 @@ class SqlStore:
         return self._session.recovered_from
 
     async def open(self) -> None:
-        """Connect, migrate when the schema is behind, take the lease."""
+        """Connect, migrate when the schema is behind."""
         await self._session.open()
 
     async def close(self) -> None:
         """Release everything; idempotent."""
         await self._session.close()
+
+    async def acquire(self) -> Tenure | None:
+        """Take the lease where nobody holds it; None while another does."""
+        ttl_seconds = self._ttl_seconds
+        if ttl_seconds is None:
+            return Tenure(0, math.inf)
+
+        async def run() -> int | None:
+            async with self._session.writing() as connection:
+                return await acquire_leases(connection, self.holder, ttl_seconds)
+
+        self._epoch = await self._session.run("taking the lease", run)
+        return None if self._epoch is None else Tenure(self._epoch, ttl_seconds)
+
+    async def renew(self) -> bool:
+        """Put its end off; False when another has it."""
+
+        async def run() -> bool:
+            async with self._session.writing() as connection:
+                return await renew_leases(connection, self.holder, self._epoch, self._ttl_seconds or TTL_SECONDS)
+
+        return await self._session.run("renewing the lease", run)
+
+    async def release(self) -> None:
+        """Give it back; nothing happens where it is not held."""
+        if self._ttl_seconds is None or self._epoch is None:
+            return
+
+        async def run() -> None:
+            async with self._session.writing() as connection:
+                await release_leases(connection, self.holder, self._epoch)
+
+        await self._session.run("releasing the lease", run)
+        self._epoch = None
 
     async def load(self) -> Memory:
         """State as the last commit and checkpoint left it."""
@@ -82,7 +133,7 @@ class SqlStore:
         rows = await ledger.encode_alerts(alerts)
 
         async def run() -> Committed:
-            async with self._session.writing() as connection:
+            async with self._leading() as connection:
                 await ledger.lock_book(connection)
                 decision = decide(await ledger.read_book(connection, self._tell))
                 await rows.write(connection)
@@ -99,7 +150,7 @@ class SqlStore:
         rows = await ledger.encode_alerts(alerts)
 
         async def run() -> None:
-            async with self._session.writing() as connection:
+            async with self._leading() as connection:
                 await ledger.write_progress(connection, progress)
                 await rows.write(connection)
 
@@ -110,7 +161,7 @@ class SqlStore:
         """Claim what is due for the channel; see the port. `attempts` is how often each was claimed before."""
 
         async def run() -> Sequence[Delivery]:
-            async with self._session.writing() as connection:
+            async with self._leading() as connection:
                 return await outbox.claim(connection, self.holder, channel, now, limit)
 
         return await self._session.run("claiming notices", run)
@@ -129,7 +180,7 @@ class SqlStore:
         values = outbox.outcome_values(state, now, retry_at, error)
 
         async def run() -> None:
-            async with self._session.writing() as connection:
+            async with self._leading() as connection:
                 await outbox.record(connection, delivery, values, credential)
 
         await self._session.run("recording a delivery", run)
@@ -175,7 +226,7 @@ class SqlStore:
         row = {"digest": digest, "at": now, "files": codec.encode(files)}
 
         async def run() -> None:
-            async with self._session.writing() as connection:
+            async with self._leading() as connection:
                 await ledger.lock_book(connection)
                 await connection.execute(delete(schema.rule_set))
                 await connection.execute(insert(schema.rule_set).values(row))
@@ -195,7 +246,7 @@ class SqlStore:
         """Keep a silence or lease; one of the same id is replaced."""
 
         async def run() -> None:
-            async with self._session.writing() as connection:
+            async with self._leading() as connection:
                 await mute.save_mute(connection, kept)
 
         await self._session.run("saving a silence", run)
@@ -222,7 +273,7 @@ class SqlStore:
         """End it now, by that person; see the port."""
 
         async def run() -> KeptMute | None:
-            async with self._session.writing() as connection:
+            async with self._leading() as connection:
                 return await mute.expire_mute(connection, identity, by, now)
 
         return await self._session.run("ending a silence", run)
@@ -231,7 +282,7 @@ class SqlStore:
         """Keep a deploy; the same one twice is one."""
 
         async def run() -> None:
-            async with self._session.writing() as connection:
+            async with self._leading() as connection:
                 await deploy.add_deploy(connection, told)
 
         await self._session.run("keeping a deploy", run)
@@ -249,7 +300,7 @@ class SqlStore:
         """Keep where a post-mortem stands; one of the same incident is replaced."""
 
         async def run() -> None:
-            async with self._session.writing() as connection:
+            async with self._leading() as connection:
                 await lesson.save_lesson(connection, kept)
 
         await self._session.run("keeping a post-mortem", run)
@@ -287,17 +338,32 @@ class SqlStore:
         async def run() -> bool:
             async with self._session.writing() as connection:
                 await connection.execute(select(func.count()).select_from(schema.book))
-                return await renew_leases(connection, self.holder)
+                return await renew_leases(connection, self.holder, self._epoch, self._ttl_seconds or TTL_SECONDS)
 
         try:
             return await self._session.run("checking health", run)
         except OutsideError:
             return False
 
+    @asynccontextmanager
+    async def _leading(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that writes, as the holder of the lease."""
+        async with self._session.writing() as connection:
+            if self._ttl_seconds is not None:
+                await fence(connection, self.holder, self._epoch)
+            yield connection
+
 
 def create_store(
-    state_dir: Path, database_url: str | None = None, *, tell: Callable[[str], None] | None = None, deadline_seconds: float = 10.0
+    state_dir: Path,
+    database_url: str | None = None,
+    *,
+    lease_ttl_seconds: float = TTL_SECONDS,
+    tell: Callable[[str], None] | None = None,
+    deadline_seconds: float = 10.0,
 ) -> SqlStore:
-    """The store that the settings ask for: SQLite in `state_dir`, or the PostgreSQL at `database_url`."""
-    database: Database = PostgresDatabase(database_url) if database_url else SqliteDatabase(state_dir / FILE)
-    return SqlStore(database, tell=tell, deadline_seconds=deadline_seconds)
+    """The store that the settings ask for: SQLite in `state_dir`, or the PostgreSQL at `database_url`, its lease to be acquired."""
+    if not database_url:
+        return SqlStore(SqliteDatabase(state_dir / FILE), tell=tell, deadline_seconds=deadline_seconds)
+    database = PostgresDatabase(database_url, idle_seconds=lease_ttl_seconds)
+    return SqlStore(database, lease_ttl_seconds=lease_ttl_seconds, tell=tell, deadline_seconds=deadline_seconds)
