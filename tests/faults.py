@@ -20,7 +20,8 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
         "integration/test_store_postgres.py::test_nobody_takes_over_under_a_commit",
         "unit/test_lease.py::test_a_process_that_stood_still_sends_nothing_until_the_database_answered",
     ),
-    "PostgreSQL restarted under several replicas": (
+    "PostgreSQL restarted under several replicas; replicas that come and go": (
+        "soak/test_churn.py::test_replicas_that_come_and_go",
         "acceptance/test_replicas.py::test_a_restart_of_postgresql_changes_no_hands",
         "unit/test_lease.py::test_after_an_outage_the_leader_before_comes_first",
     ),

@@ -32,7 +32,7 @@ async def _broken_shop(folder: Path, url: str) -> AsyncIterator[tuple[Replicas, 
             assert (await other.fetch("/-/healthy"))[0] == 200
             assert await other.metric("detector_leader") == 0.0
             assert (await other.post("/-/reload"))[0] == 503
-        replicas.show(0.1)
+        replicas.show(checkout=0.1)
         await replicas.wait_open(1)
         await leader.wait_metric("detector_notifications_total", 1, outcome="accepted")
         yield replicas, leader, others
@@ -40,7 +40,7 @@ async def _broken_shop(folder: Path, url: str) -> AsyncIterator[tuple[Replicas, 
 
 async def _recover(replicas: Replicas, leader: Daemon) -> None:
     """The shop is mended; whoever leads resolves the one alert that there ever was."""
-    replicas.show(0.0)
+    replicas.show(checkout=0.0)
     await replicas.wait_open(0)
     await leader.wait_incident("checkout", "resolved")
     assert len(replicas.pagerduty.alerts()) == 1
@@ -67,7 +67,7 @@ async def test_a_frozen_leader_sends_and_writes_nothing_late(tmp_path: Path, pos
         await _recover(replicas, heir)
         timeline = await heir.timeline((await heir.incidents())[0]["id"])
         sent = len(replicas.pagerduty.requests)
-        replicas.show(0.0)
+        replicas.show(checkout=0.0)
         leader.process.thaw()
         await leader.wait_line("another replica holds the lease")
         await leader.wait_line("standby", count=2)
@@ -117,7 +117,7 @@ async def test_a_restart_of_postgresql_changes_no_hands(tmp_path: Path) -> None:
             await asyncio.to_thread(postgres.stop)
             down = time.monotonic()
             await wait_until(lambda: time.monotonic() - down > TTL_SECONDS + 1.0, "an outage beyond the TTL")
-            replicas.show(0.1)
+            replicas.show(checkout=0.1)
             await replicas.wait_open(1)
             await asyncio.to_thread(postgres.start)
             incident = await leader.wait_incident("checkout")

@@ -44,13 +44,14 @@ class Replicas:
         self.daemons[0].settings["DETECTOR_DATABASE_URL"] = wired
         self._settings = {"lease_ttl": f"{TTL_SECONDS:g}s", "blind_after": "10m"}
         self._began = 0.0
+        self._values: dict[str, float] = {}
         self._parts = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await self._parts.enter_async_context(self.wire)
         await self._parts.enter_async_context(self.source)
         await self._parts.enter_async_context(self.pagerduty)
-        self.show(0.0)
+        self.show(checkout=0.0)
         for daemon in self.daemons:
             self._parts.push_async_callback(daemon.end)
             daemon.settings |= list_settings(self.pagerduty, prometheus_url=self.source.url, **self._settings)
@@ -65,9 +66,10 @@ class Replicas:
     async def __aexit__(self, *_: object) -> None:
         await self._parts.aclose()
 
-    def show(self, checkout: float) -> None:
-        """Set the value that every query gets for the service."""
-        self.source.answer = vector(({"service": "checkout"}, repr(checkout)), at=time.time())
+    def show(self, **values: float) -> None:
+        """Set what every query gets for these services; the others keep theirs."""
+        self._values |= values
+        self.source.answer = vector(*(({"service": name}, repr(value)) for name, value in self._values.items()), at=time.time())
 
     async def is_leading(self, daemon: Daemon) -> bool:
         """Whether it runs, is not frozen, and says so of all shards."""
@@ -77,15 +79,14 @@ class Replicas:
             return False
 
     async def wait_leader(self, *among: Daemon, seconds: float = 30.0) -> Daemon:
-        """Until one of them leads; that one."""
+        """Until just one of them says that it leads; that one."""
         found: list[Daemon] = []
 
         async def is_led() -> bool:
             found[:] = [daemon for daemon in among if await self.is_leading(daemon)]
-            return bool(found)
+            return len(found) == 1
 
-        await wait_until(is_led, "a replica that leads", seconds=seconds)
-        assert len(found) == 1, f"{len(found)} replicas lead at once"
+        await wait_until(is_led, "one replica that leads", seconds=seconds)
         return found[0]
 
     async def wait_open(self, count: int, *, seconds: float = 30.0) -> None:

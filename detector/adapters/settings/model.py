@@ -237,7 +237,7 @@ class Settings(BaseSettings):
     rules: Path = Path("rules")
     state_dir: Path = Field(default_factory=_default_state_dir)
     database_url: SecretStr | None = None
-    lease_ttl: Duration = 15.0
+    lease_ttl: Annotated[Duration, Field(ge=3.0)] = 15.0
     listen: Listen = Endpoint("127.0.0.1", 9911)
     status_listen: Listen | None = None
     every: Duration = 5.0
