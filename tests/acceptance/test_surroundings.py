@@ -1,4 +1,4 @@
-"""What the operating system does to the running daemon: a clock that is set, names that do not resolve, a blocked loop, few files."""
+"""What the system does to the running daemon: a clock that is set, names that do not resolve, a blocked loop, few files."""
 
 from __future__ import annotations
 
