@@ -28,9 +28,10 @@ class DaemonError(Exception):
 class Client:
     """The daemon of DETECTOR_URL, else of DETECTOR_LISTEN."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, patience_seconds: float = TIMEOUT_SECONDS) -> None:
         settings = settings or read_settings()
         self._url = settings.daemon_url
+        self._patience_seconds = patience_seconds
         self._read_token = settings.read_token or settings.write_token
         self._write_token = settings.write_token
         # no proxy of the environment: the daemon is usually on this machine
@@ -62,7 +63,7 @@ class Client:
             body = json.dumps(content).encode()
         request = urllib.request.Request(self._url + path, body, headers, method=method)  # noqa: S310 - settings allow http(s) only
         try:
-            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
+            with self._opener.open(request, timeout=self._patience_seconds) as answer:
                 found = _NEXT.search(answer.headers.get("Link", ""))
                 return json.loads(answer.read()), found[1] if found else None
         except urllib.error.HTTPError as error:

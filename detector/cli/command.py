@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from typer._click import Command, Context
 
+_COMPLETING = "_DETECTOR_COMPLETE"
 # name -> what it does; the module of that name under detector.cli holds `app` or a function of that name
 COMMANDS = {
     "run": "Run the daemon.",
@@ -58,6 +59,7 @@ class _Commands(TyperGroup):
             found.command(cmd_name)(getattr(module, cmd_name))
         command = typer.main.get_command(found)
         command.name = cmd_name
+        _add_manual(command, f"detector {cmd_name}")
         return command
 
     def format_commands(self, ctx: Context, formatter: Any) -> None:  # noqa: ANN401 - a help formatter of click's
@@ -65,8 +67,26 @@ class _Commands(TyperGroup):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
+    def format_epilog(self, ctx: Context, formatter: Any) -> None:  # noqa: ANN401 - as above
+        del ctx
+        _write_manual("detector", formatter)
 
-app = typer.Typer(cls=_Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+def _add_manual(command: Any, path: str) -> None:  # noqa: ANN401 - a command of the click that typer carries
+    """Give it and its subcommands the sections below the options, and lines in lists that are not cut in the middle."""
+    command.format_epilog = lambda _, formatter: _write_manual(path, formatter)
+    for name, inner in getattr(command, "commands", {}).items():
+        inner.short_help = (inner.help or "").split("\n\n")[0]
+        _add_manual(inner, f"{path} {name}")
+
+
+def _write_manual(path: str, formatter: Any) -> None:  # noqa: ANN401 - as above
+    from detector.cli.manual import write_manual
+
+    write_manual(path, formatter)
+
+
+app = typer.Typer(cls=_Commands, add_completion=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback
@@ -86,7 +106,7 @@ def _root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     words = sys.argv[1:] if arguments is None else list(arguments)
-    if not words:
+    if not words and _COMPLETING not in os.environ:  # the shell asks without a word
         return fail("say what to do; see `detector --help`", USAGE)
     try:
         outcome = app(args=words, prog_name="detector", standalone_mode=False)

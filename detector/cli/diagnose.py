@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detector.cli.completion import complete_service
 from detector.cli.exit import DONE, FAILURE, USAGE, fail
 from detector.cli.moment import read_moment
 from detector.cli.setting import read_settings
@@ -31,7 +32,9 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(help="Look at the usual causes in order and name the likely culprit. Exit code 1 when something is bad.")
 def diagnose(
-    service: Annotated[str, typer.Argument(metavar="SERVICE", help="As the rules and the catalogue name it.")],
+    service: Annotated[
+        str, typer.Argument(metavar="SERVICE", help="As the rules and the catalogue name it.", autocompletion=complete_service)
+    ],
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="A past moment: unix seconds, or 2026-11-23T08:00:00Z.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,  # noqa: FBT002 - typer's options
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detector.cli.completion import complete_rule
 from detector.cli.exit import USAGE, fail
 from detector.cli.table import format_json
 
@@ -25,7 +26,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
     help="Say what a rule will do, minute by minute: signals, when it opens, who is paged, when it ends. Exit code 2: no such rule."
 )
 def explain(
-    rule: Annotated[str, typer.Argument(metavar="RULE", help="Its name.")],
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="Its name.", autocompletion=complete_rule)],
     paths: Annotated[
         list[Path] | None,
         typer.Argument(metavar="[PATH]...", help="Files or directories; default: `rules` of the settings, else ./rules."),

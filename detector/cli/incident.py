@@ -7,9 +7,10 @@ from urllib.parse import quote
 
 import typer
 
+from detector.cli.completion import complete_incident
 from detector.cli.exit import FAILURE, fail
 
-Id = Annotated[str, typer.Argument(metavar="ID", help="The incident's id, as `list` prints it.")]
+Id = Annotated[str, typer.Argument(metavar="ID", help="The incident's id, as `list` prints it.", autocompletion=complete_incident)]
 By = Annotated[str, typer.Option("--by", envvar="USER", metavar="NAME", help="Who does it; default $USER.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

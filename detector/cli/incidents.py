@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from detector.cli.completion import complete_service
 from detector.cli.incident import AsJson, By, Id, ask, check_name, path_of
 from detector.cli.mitigation import mitigate
 from detector.cli.postmortem import follow_ups, postmortem, why
@@ -21,7 +22,7 @@ app = typer.Typer(
 )
 
 STATES = ("investigating", "identified", "monitoring", "resolved")
-Text = Annotated[str, typer.Option("--text", help="Words for the timeline.")]
+Text = Annotated[str, typer.Option("--text", metavar="TEXT", help="Words for the timeline.")]
 
 
 class StatusWord(StrEnum):
@@ -52,8 +53,10 @@ def _default(context: typer.Context) -> None:
 def list_incidents(
     status: Annotated[list[StatusWord] | None, typer.Option(help="Only these; may be repeated.")] = None,
     severity: Annotated[list[SeverityWord] | None, typer.Option(help="Only these; may be repeated.")] = None,
-    service: Annotated[str | None, typer.Option(help="Only of this service.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    service: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only of this service.", autocompletion=complete_service)
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 100,
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """List incidents."""
@@ -92,13 +95,21 @@ def resolve(incident: Id, by: By = "", text: Text = "") -> None:
 
 
 @app.command(help="Add a note to the timeline.")
-def note(incident: Id, text: Annotated[str, typer.Argument(metavar="TEXT")], by: By = "") -> None:
+def note(
+    incident: Id,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The words, in quotes; up to 4,000 characters.")],
+    by: By = "",
+) -> None:
     """Add a note."""
     _act(incident, "note", by, text, "noted on")
 
 
 @app.command(help="Set the root cause.")
-def cause(incident: Id, text: Annotated[str, typer.Argument(metavar="TEXT")], by: By = "") -> None:
+def cause(
+    incident: Id,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The words, in quotes; up to 4,000 characters.")],
+    by: By = "",
+) -> None:
     """Set the root cause."""
     _act(incident, "cause", by, text, "root cause set on")
 
@@ -106,9 +117,11 @@ def cause(incident: Id, text: Annotated[str, typer.Argument(metavar="TEXT")], by
 @app.command(help="Tell everybody who was told: what is new, when it should be over, where the work stands.")
 def update(
     incident: Id,
-    message: Annotated[str, typer.Option("--message", "-m", help="What is new, in a sentence; systems, not people.")] = "",
+    message: Annotated[
+        str, typer.Option("--message", "-m", metavar="TEXT", help="What is new, in a sentence; systems, not people.")
+    ] = "",
     eta: Annotated[str, typer.Option("--eta", metavar="DURATION", help="When it should be over, e.g. 10m.")] = "",
-    state: Annotated[str, typer.Option("--state", help="investigating, identified, monitoring or resolved.")] = "",
+    state: Annotated[str, typer.Option("--state", metavar="STATE", help="investigating, identified, monitoring or resolved.")] = "",
     by: By = "",
 ) -> None:
     """Publish an update; the status page follows."""

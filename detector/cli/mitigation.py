@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from detector.cli.completion import complete_mitigation
 from detector.cli.exit import FAILURE, fail
 from detector.cli.incident import AsJson, Id, ask, path_of
 from detector.cli.table import clean, format_json, show_time
@@ -18,7 +19,12 @@ PATIENCE_SECONDS = 15.0  # beyond the command's own timeout
 
 def mitigate(
     incident: Id,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Its name; without one, what can be run is listed.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="Its name; without one, what can be run is listed.", autocompletion=complete_mitigation
+        ),
+    ] = "",
     by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who runs it; never guessed.")] = "",
     yes: Annotated[bool, typer.Option("--yes", help="Run it; without this it is only shown.")] = False,  # noqa: FBT002 - a flag
     again: Annotated[bool, typer.Option("--again", help="Although it was run for this incident before.")] = False,  # noqa: FBT002 - a flag

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import typer
 
+from detector.cli.completion import complete_silence
 from detector.cli.exit import FAILURE, fail
 from detector.cli.table import format_json, print_table, show_time
 
@@ -45,7 +46,7 @@ def add(
     matchers: Annotated[
         list[str] | None, typer.Argument(metavar="MATCHER...", help="name=value, name!=value, name=~regex, name!~regex")
     ] = None,
-    duration: Annotated[str, typer.Option("--duration", "-d", metavar="2h", help="How long, from its start.")] = "",
+    duration: Annotated[str, typer.Option("--duration", "-d", metavar="DURATION", help="How long, from its start, e.g. 2h.")] = "",
     reason: Annotated[str, typer.Option("--reason", "--comment", "-c", metavar="TEXT", help="Why, for whoever wonders.")] = "",
     by: By = "",
     starts: Annotated[str, typer.Option("--starts", "--start", metavar="TIME", help="ISO 8601 with a zone; default now.")] = "",
@@ -78,7 +79,7 @@ def add(
 @app.command("list", help="What is muted now and what will be: silences, leases, maintenance windows.")
 def list_silences(
     everything: Annotated[bool, typer.Option("--all", help="Those that have ended, too.")] = False,  # noqa: FBT002 - a flag
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 100,
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """List them."""
@@ -91,7 +92,10 @@ def list_silences(
 
 
 @app.command(help="End one early; what it withheld pages then if it still fires.")
-def expire(identity: Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.")], by: By = "") -> None:
+def expire(
+    identity: Annotated[str, typer.Argument(metavar="ID", help="As `list` prints it.", autocompletion=complete_silence)],
+    by: By = "",
+) -> None:
     """End one early."""
     path = f"/api/v1/silences/{quote(identity, safe='')}/expire"
     found = _ask(lambda client: client.post(path, {"by": _check_name(by)}))
