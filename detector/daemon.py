@@ -283,7 +283,7 @@ class Daemon:
         self._pulse.rules_loaded = True
         self._spawn("checkpoint", self._committer.run_checkpoints)
         self._spawn("orphans", self._reloader.run)
-        self._spawn("store watch", partial(self._complaint.watch_store, lambda: self._store.recovered_from))
+        self._spawn("store watch", self._complaint.watch_store)
         self._spawn("silences", self._board.run)
         self._spawn("inbox", self._inbox.run)
         self._spawn("lag", self._poller.run_lag)

@@ -14,7 +14,7 @@ from detector.domain.label import NO_LABELS
 from detector.domain.severity import Severity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from detector.app.committer import Committer
     from detector.ports.clock import Clock
@@ -54,13 +54,13 @@ class Complaint:
         await self.begin(Ailment.RULES_REFUSED, f"detector started on its last good rules: {why}")
         return f"the last good set runs: {why}"
 
-    async def watch_store(self, find_moved: Callable[[], str | None] = lambda: None) -> None:
+    async def watch_store(self) -> None:
         """Page when the store could not be written for a minute, and end that when it can. Guard this.
 
-        `find_moved` tells where a corrupt file was moved: a page of its own, for a minute.
+        A corrupt file that was moved aside is a page of its own, for a minute.
         """
         while True:
-            await self._judge_reset(find_moved())
+            await self._judge_reset(self._committer.moved)
             await self._clock.sleep(LOOK_SECONDS)
             if not self._committer.failing:
                 self._failing_since = None

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
 from detector.app.guard import describe_fault, guard, wait_for
-from detector.app.transaction import Job, Write, fold_book, keep_memory
+from detector.app.transaction import Job, Write, add_lost, fold_book, keep_memory
 from detector.domain.correlate import correlate
 from detector.domain.incident import Book
 from detector.ports.error import OutsideError, TemporaryError
@@ -42,7 +42,10 @@ REPEAT_SECONDS = 300.0
 
 
 class Committer:
-    """The only writer of incidents. `offer` gets notices to send from memory, `on_commit` every committed decision."""
+    """The only writer of incidents. `offer` gets notices to send from memory, `on_commit` every committed decision.
+
+    Where the store's file was corrupt and begun anew, the new one gets what memory knows.
+    """
 
     def __init__(
         self,
@@ -64,7 +67,8 @@ class Committer:
         self._paging = paging
         self._offer = offer
         self._on_commit = on_commit
-        self._book = Book()
+        self._moved = self._moved_now = store.recovered_from
+        self._book = self._written = Book()
         self._jobs: list[Job] = []
         self._backlog: deque[Write] = deque()
         self._arrived = asyncio.Event()
@@ -91,13 +95,19 @@ class Committer:
         return bool(self._backlog) or self._checkpoint_failing
 
     @property
+    def moved(self) -> str | None:
+        """Where the store's corrupt file was moved, None where it never was."""
+        return self._store.recovered_from
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits to be written."""
         return not (self._jobs or self._backlog or self._lock.locked())
 
     def remember(self, incidents: Mapping[str, Incident]) -> None:
         """Start from the incidents that the store holds."""
-        self._book = Book(dict(incidents))
+        self._book = self._written = Book(dict(incidents))
+        self._moved = self._moved_now = self._store.recovered_from
         self._observer.incidents_counted(self._book.incidents.values())
 
     async def submit(
@@ -243,21 +253,35 @@ class Committer:
 
     def _remembering(self, write: Write) -> Decide:
         def decide(book: Book) -> Decision:
-            write.book = book
-            return correlate(book, write.transitions, write.catalogue, self._paging, write.now, write.mutes)
+            write.book = whole = self._recover(book)
+            decision = correlate(whole, write.transitions, write.catalogue, self._paging, write.now, write.mutes)
+            return add_lost(decision, whole, book)
 
         return decide
+
+    def _recover(self, book: Book) -> Book:
+        """The store's book; where its file was begun anew, with the incidents that were committed to the old one."""
+        self._moved_now = self._store.recovered_from
+        return book if self._moved_now == self._moved else Book({**self._written.incidents, **book.incidents})
 
     def _end(self, write: Write, decision: Committed) -> None:
         """The commit is done: swap memory, tell everyone."""
         write.release()
+        self._note_recovered()
         self._roster.mark_stored(write.records)
         self._observer.transitions_seen(write.transitions)
         self._tell(write.book, decision)
 
+    def _note_recovered(self) -> None:
+        """What was lost is in the new file now; rows of alerts follow with the next checkpoint."""
+        if self._moved_now != self._moved:
+            self._moved = self._moved_now
+            self._roster.forget_rows()
+
     def _tell(self, book: Book, decision: Committed) -> None:
+        self._written = fold_book(book, decision)
         if not self._backlog:  # while writes wait, the book in memory is ahead of the store's
-            self._book = fold_book(book, decision)
+            self._book = self._written
         if not decision.empty:
             self._observer.decision_committed(decision)
             self._observer.incidents_counted(self._book.incidents.values())
@@ -270,13 +294,14 @@ class Committer:
 
         def remember(book: Book) -> Decision:
             nonlocal seen
-            seen = book
-            return decide(book)
+            seen = self._recover(book)
+            return add_lost(decide(seen), seen, book)
 
         async with self._lock:
             if self._backlog:
                 raise TemporaryError("the store cannot be written now; try again when it answers", attempted=False)
             decision = await self._store.commit((), remember, self._clock.now())
+            self._note_recovered()
             self._tell(seen, decision)
             self._arrived.set()  # its timers may be nearer than those waited for
             return decision

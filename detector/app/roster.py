@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from detector.app.track import Track
+from detector.app.track import Track, deserves_row
 from detector.domain.alert import AlertState, Phase, RuleProgress
 from detector.domain.blind import RuleHealth
 from detector.domain.catalogue import Catalogue
@@ -190,6 +190,13 @@ class Roster:
             tuple(track.progress for track in tracks if track.progress_dirty),
             tuple(record for track in tracks if track.dirty for record in track.behind()),
         )
+
+    def forget_rows(self) -> None:
+        """The store lost its rows: everything that deserves one is behind."""
+        for track in self._tracks.values():
+            track.stored.clear()
+            track.dirty = {labels for labels, state in track.states.items() if deserves_row(state)}
+            track.progress_dirty = True
 
     def mark_clean(self, dirty: Dirty) -> None:
         """These rows are written."""

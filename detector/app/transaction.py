@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from detector.domain.alert import Transition
 from detector.domain.catalogue import Catalogue
@@ -29,6 +29,13 @@ def fold_book(book: Book, decision: Decision) -> Book:
         else:
             incidents[incident.id] = incident
     return Book(incidents)
+
+
+def add_lost(decision: Decision, whole: Book, stored: Book) -> Decision:
+    """The decision, with the incidents of the whole book that the store has not and that it does not change itself."""
+    changed = {incident.id for incident in decision.incidents}
+    lost = [each for identity, each in whole.incidents.items() if identity not in stored.incidents and identity not in changed]
+    return replace(decision, incidents=(*lost, *decision.incidents)) if lost else decision
 
 
 @dataclass(frozen=True, slots=True)

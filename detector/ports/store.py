@@ -114,6 +114,10 @@ class Store(LeaseRow, Protocol):
     Those that write raise NotLeadingError, and write nothing, unless the lease is held by the database's clock.
     """
 
+    @property
+    def recovered_from(self) -> str | None:
+        """Where a corrupt file was moved before a new one was begun, the last one; None when none was."""
+
     async def open(self) -> None:
         """Connect, migrate when the schema is behind."""
 

@@ -117,7 +117,20 @@ class MemoryStore:
 
     def __init__(self, disk: Disk | None = None) -> None:
         self.disk = disk or Disk()
+        self.moved: str | None = None
         self._epoch: int | None = None
+
+    @property
+    def recovered_from(self) -> str | None:
+        """Whatever `moved` says."""
+        return self.moved
+
+    def begin_anew(self) -> None:
+        """Its file turned out corrupt, and nothing could be saved."""
+        self.disk.incidents.clear()
+        self.disk.alerts.clear()
+        self.disk.outbox.clear()
+        self.moved = f"{self.moved or 'aside'}-1"
 
     async def open(self) -> None:
         """Take the lease."""

@@ -177,6 +177,28 @@ async def test_a_store_that_fails_for_half_a_minute_costs_no_page_and_makes_no_s
         assert len(stage.offered) == 2
 
 
+async def test_a_store_that_is_begun_anew_gets_what_memory_knows() -> None:
+    """What was open in the lost file is written to the new one with the next commit, and resolved; a page says so."""
+    async with Stage([make_rule("a", "q"), make_rule("b", "r")]) as stage:
+        stage.source.default = OK
+        stage.source.answers["q"] = BAD
+        await stage.clock.run(6)
+        (lost,) = stage.store.disk.incidents.values()
+        stage.store.begin_anew()
+        await stage.clock.run(8)
+        assert stage.store.disk.incidents[lost.id] == lost
+        assert {each.service for each in stage.store.disk.incidents.values()} == {"shop", "detector"}
+        await stage.clock.run(16)
+        assert ("a", lost.alerts[next(iter(lost.alerts))].labels) in stage.store.disk.alerts
+        stage.source.answers["q"] = OK
+        await stage.clock.run(70)
+        assert all(each.status in {Status.RESOLVED, Status.CLOSED} for each in stage.store.disk.incidents.values())
+        assert sorted(stage.kinds) == ["resolve", "resolve", "trigger"]
+        stage.source.answers["r"] = series(other=0.3)
+        await stage.clock.run(6)
+        assert lost.id in stage.store.disk.incidents, "merged once only"
+
+
 async def test_a_store_that_fails_for_over_a_minute_is_a_page_from_memory_and_ends_when_it_answers() -> None:
     """Nothing breaches: the checkpoint alone notices. One page, committed under the same id, resolved; next time it relapses."""
     async with Stage([make_rule("a", "q")]) as stage:
