@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from detector.domain.deploy import Deploy
 from detector.web.link import LATEST, Limit, Service
-from detector.web.model import NOT_BLANK
+from detector.web.model import HTTP_ADDRESS, NOT_BLANK
 
 if TYPE_CHECKING:
     from detector.ports.query import Desk
@@ -41,7 +41,7 @@ class DeployNews(BaseModel):
     version: Annotated[str, Field(min_length=1, max_length=300, pattern=NOT_BLANK)]
     at: Annotated[float | None, Field(ge=0, lt=LATEST, allow_inf_nan=False)] = None
     by: Annotated[str, Field(max_length=200)] = ""
-    url: Annotated[str, Field(max_length=2000, pattern=r"^(https?://\S+)?$")] = ""
+    url: Annotated[str, Field(max_length=2000, pattern=HTTP_ADDRESS)] = ""
 
 
 def add_deploys(api: FastAPI, query: QueryPort, desk: Desk) -> None:

@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-NOT_BLANK = r"\S"
+_BLANK = r"\x00-\x20\x7f-\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"  # every engine has its own idea of a blank
+NOT_BLANK = f"[^{_BLANK}]"
+HTTP_ADDRESS = f"^(https?://[^{_BLANK}]+)?$"
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=NOT_BLANK, description="Who does it; the timeline says so.")]
 StatusWord = Literal["open", "acknowledged", "resolved", "closed"]
 SeverityWord = Literal["low", "medium", "high", "critical"]

@@ -284,7 +284,7 @@ async def test_secrets_stay_out_of_details() -> None:
         dead = base.replace(str(server.port), str(free_port()))
         server.answers = [bad.html(401), bad.cut_body(), bad.html(), bad.silence(), bad.huge(), bad.whole(b"", 302, Location=base)]
         source = PrometheusSource(exchange, base, max_bytes=MEGABYTE)
-        outcomes = [await source.query("up", AT, deadline_seconds=0.5) for _ in range(6)]
+        outcomes = [await source.query("up", AT, deadline_seconds=2.0) for _ in range(6)]
         outcomes.append(await PrometheusSource(exchange, dead).query("up", AT))
         outcomes.append(await PrometheusSource(exchange, f"http://me:{SECRET}@[bad").query("up", AT))
     assert len({_failure(outcome).reason for outcome in outcomes}) == 7

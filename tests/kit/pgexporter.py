@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, LiteralString, Self
 
 import psycopg
@@ -41,6 +42,7 @@ class PostgresExporter:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        self._asking: set[asyncio.Task[web.Response]] = set()
         app = web.Application()
         app.router.add_get("/metrics", self._scrape)
         self._server = Server(app)
@@ -56,8 +58,16 @@ class PostgresExporter:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         await self._server.__aexit__(kind, error, trace)
+        await asyncio.gather(*self._asking, return_exceptions=True)
 
     async def _scrape(self, _http: web.Request) -> web.Response:
+        # who scrapes may go away in the middle: the session is closed all the same
+        asking = asyncio.create_task(self._ask(), name="scrape of PostgreSQL")
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        return await asyncio.shield(asking)
+
+    async def _ask(self) -> web.Response:
         registry = CollectorRegistry()
         up = Gauge("pg_up", "Whether the last scrape could ask.", registry=registry)
         try:
