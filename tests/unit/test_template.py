@@ -97,7 +97,7 @@ def test_a_template_that_fails_comes_back_raw_and_is_counted(template: str) -> N
     started = time.monotonic()
     assert TemplateRenderer(failures.take).render(template, VALUES) == template
     assert [failed for failed, _ in failures] == [template]
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 10.0
 
 
 def test_loops_and_lengths_are_bounded() -> None:
