@@ -96,6 +96,7 @@ class Dispatcher:
         self._claim: asyncio.Task[None] | None = None
         self._claim_began = 0.0
         self._claim_wanted = True
+        self._inherits = True  # until the outbox was seen empty: rows of a process before us may be due at any moment
         self._record: asyncio.Task[None] | None = None
         self._store_fails = False
         self._stopping = False
@@ -204,6 +205,8 @@ class Dispatcher:
         now = self._clock.now()
         try:
             rows = await self._store.claim(self._channel.name, now, limit)
+            if self._inherits and not rows:
+                self._inherits = self._channel.name in await self._store.backlog()
         except OutsideError as error:
             self._note_store_failure("claim", error)
             return
@@ -356,7 +359,7 @@ class Dispatcher:
 
     async def _pause(self) -> None:
         """Until something happened, a retry is due, or the poll; that is rarer while nothing is under way."""
-        seconds = IDLE_POLL_SECONDS if self.idle and not self._store_fails else POLL_SECONDS
+        seconds = IDLE_POLL_SECONDS if self.idle and not self._store_fails and not self._inherits else POLL_SECONDS
         # Held ones count too: their rows are due in the store at the same moment.
         if (due := self._spare.next_due(with_held=True)) is not None and due > self._clock.now():
             seconds = min(seconds, due - self._clock.now())

@@ -94,10 +94,10 @@ def test_templates_render(template: str, text: str) -> None:
 def test_a_template_that_fails_comes_back_raw_and_is_counted(template: str) -> None:
     """Faults, escapes from the sandbox and bombs all end the same way: the raw text, once reported, within a moment."""
     failures = Failures()
-    started = time.monotonic()
+    started = time.process_time()  # what it costs; how long that takes is the machine's affair
     assert TemplateRenderer(failures.take).render(template, VALUES) == template
     assert [failed for failed, _ in failures] == [template]
-    assert time.monotonic() - started < 10.0
+    assert time.process_time() - started < 2.0
 
 
 def test_loops_and_lengths_are_bounded() -> None:
