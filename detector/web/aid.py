@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import FastAPI, Query
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from detector.domain.view import view_diagnosis
-from detector.web.document import may
+from detector.web.document import GONE, UNFIT
 from detector.web.drill import add_drill
 from detector.web.link import LATEST, find_there
-from detector.web.model import DiagnosisModel, Name
+from detector.web.model import NOT_BLANK, DiagnosisModel, Name
 from detector.web.postmortem import add_postmortems
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class MitigationOrder(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    name: Name
+    name: Annotated[str, Field(min_length=1, max_length=200, pattern=NOT_BLANK, description="Which, as the offers name it.")]
     by: Name
     again: bool = False
 
@@ -63,7 +63,7 @@ def add_aid(api: FastAPI, query: QueryPort, aid: Aid) -> None:
 
 
 def _add_mitigations(api: FastAPI, query: QueryPort, aid: Aid) -> None:
-    @api.get("/api/v1/incidents/{incident}/mitigations", response_model=list[OfferModel], responses=may(HTTPStatus.NOT_FOUND))
+    @api.get("/api/v1/incidents/{incident}/mitigations", response_model=list[OfferModel], responses=GONE)
     async def offers(incident: str) -> JSONResponse:
         await find_there(query, incident)
         return JSONResponse([_view_offer(offer) for offer in await aid.list_offers(incident)])
@@ -72,7 +72,7 @@ def _add_mitigations(api: FastAPI, query: QueryPort, aid: Aid) -> None:
         "/api/v1/incidents/{incident}/mitigate",
         response_model=RunModel,
         status_code=HTTPStatus.ACCEPTED,
-        responses=may(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+        responses=UNFIT,
     )
     async def mitigate(incident: str, order: MitigationOrder) -> JSONResponse:
         await find_there(query, incident)

@@ -22,8 +22,7 @@ from detector.ports.query import Action
 from detector.ports.store import IncidentFilter
 from detector.web.aid import add_aid
 from detector.web.deploy import add_deploys
-from detector.web.document import PROBLEM_TYPE, describe, may
-from detector.web.exchange import describe_problem
+from detector.web.document import GONE, UNFIT, answer_problem, describe, may
 from detector.web.link import MAX_LIMIT, PAGED, Cursor, Limit, Service, find_there, link_next
 from detector.web.model import (
     AlertModel,
@@ -50,8 +49,6 @@ if TYPE_CHECKING:
     from detector.web.access import Access
 
 AT_ONCE = 100
-GONE = may(HTTPStatus.NOT_FOUND)
-UNFIT = may(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 
 def make_api(query: QueryPort, desk: Desk, version: str, access: Access, aid: Aid | None = None) -> FastAPI:
@@ -185,35 +182,33 @@ def _add_faults(api: FastAPI) -> None:
     async def refuse(request: Request, error: HTTPException) -> JSONResponse:
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             allowed = _list_methods(api, request.url.path)
-            return _problem(error.status_code, f"{request.url.path} answers {allowed} only", {"Allow": allowed})
+            return answer_problem(error.status_code, f"{request.url.path} answers {allowed} only", {"Allow": allowed})
         detail = error.detail if error.status_code != HTTPStatus.NOT_FOUND or error.detail != "Not Found" else "nothing is there"
-        return _problem(error.status_code, detail, error.headers)
+        return answer_problem(error.status_code, detail, error.headers)
 
     @api.exception_handler(RequestValidationError)
     async def refuse_input(_: Request, error: RequestValidationError) -> JSONResponse:
-        return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(_say_fault(fault) for fault in error.errors()))
+        return answer_problem(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(_say_fault(fault) for fault in error.errors()))
 
     @api.exception_handler(Exception)
     async def fail(_: Request, __: Exception) -> JSONResponse:
-        return _problem(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault of ours; the log has it")
+        return answer_problem(HTTPStatus.INTERNAL_SERVER_ERROR, "this is a fault of ours; the log has it")
 
     @api.exception_handler(ResponseError)
     async def refuse_action(_: Request, error: ResponseError) -> JSONResponse:
-        return _problem(HTTPStatus.CONFLICT, str(error))
+        return answer_problem(HTTPStatus.CONFLICT, str(error))
 
     @api.exception_handler(OutsideError)
     async def refuse_now(_: Request, error: OutsideError) -> JSONResponse:
-        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the store does not answer: {error}; try again", {"Retry-After": "5"})
+        return answer_problem(
+            HTTPStatus.SERVICE_UNAVAILABLE, f"the store does not answer: {error}; try again", {"Retry-After": "5"}
+        )
 
 
 def _list_methods(api: FastAPI, path: str) -> str:
     """Of all routes there: the router knows only the first that fits."""
     there = [route for route in api.routes if isinstance(route, Route) and route.path_regex.match(path)]
     return ", ".join(sorted({method for route in there for method in route.methods or ()}))
-
-
-def _problem(status: int, detail: str, headers: Any = None) -> JSONResponse:  # noqa: ANN401 - starlette's mapping or None
-    return JSONResponse(describe_problem(status, detail), status, headers, PROBLEM_TYPE)
 
 
 def _say_fault(fault: Any) -> str:  # noqa: ANN401 - a dict of pydantic's

@@ -9,12 +9,17 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from fastapi.responses import JSONResponse
+
+from detector.web.exchange import PROBLEM_TYPE, describe_problem
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from fastapi import FastAPI
 
     from detector.web.access import Access
 
-PROBLEM_TYPE = "application/problem+json"
 READ, WRITE = "readToken", "writeToken"
 _WORDS = {
     HTTPStatus.BAD_REQUEST: "The request cannot be read.",
@@ -47,6 +52,19 @@ _PROBLEM = {
 def may(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """Refusals of a route, for its `responses`."""
     return {int(status): _describe_refusal(status) for status in statuses}
+
+
+def _describe_refusal(status: HTTPStatus) -> dict[str, Any]:
+    return {"description": _WORDS[status], "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+
+
+GONE = may(HTTPStatus.NOT_FOUND)
+UNFIT = may(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
+
+
+def answer_problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """A refusal, as the document describes it."""
+    return JSONResponse(describe_problem(status, detail), status, headers, PROBLEM_TYPE)
 
 
 def describe(api: FastAPI, access: Access) -> None:
@@ -92,7 +110,3 @@ def _complete_responses(operation: dict[str, Any], *, writes: bool, guarded: boo
     responses.pop("422", None)
     responses.update({str(int(status)): _describe_refusal(status) for status in also})
     operation["responses"] = dict(sorted(responses.items()))
-
-
-def _describe_refusal(status: HTTPStatus) -> dict[str, Any]:
-    return {"description": _WORDS[status], "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uvicorn._types import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, HTTPScope
 
+PROBLEM_TYPE = "application/problem+json"
 MAX_BODY_BYTES = 65536
 BODY_SECONDS = 5.0
 DRAINED_BYTES = 1024 * 1024  # a sender that is cut while it writes may never see why
@@ -120,7 +121,7 @@ async def send_json(send: ASGISendCallable, status: int, content: object) -> Non
 async def send_problem(send: ASGISendCallable, problem: Problem) -> None:
     """Answer with a problem."""
     body = json.dumps(describe_problem(problem.status, problem.detail), ensure_ascii=False).encode()
-    await send_answer(send, problem.status, body, "application/problem+json", **problem.headers)
+    await send_answer(send, problem.status, body, PROBLEM_TYPE, **problem.headers)
 
 
 def _too_large(max_bytes: int) -> Problem:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI  # noqa: TC002 - FastAPI evaluates the annotations of its routes
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 
-from detector.web.document import may
+from detector.web.document import GONE, UNFIT
 from detector.web.link import find_there
 from detector.web.model import Name
 
@@ -65,7 +64,7 @@ class Finish(BaseModel):
 def add_postmortems(api: FastAPI, query: QueryPort, aid: Aid) -> None:
     """Add the routes."""
 
-    @api.get("/api/v1/incidents/{incident}/postmortem", response_model=PostmortemModel, responses=may(HTTPStatus.NOT_FOUND))
+    @api.get("/api/v1/incidents/{incident}/postmortem", response_model=PostmortemModel, responses=GONE)
     async def show(incident: str) -> JSONResponse:
         await find_there(query, incident)
         text, plot, lesson = await aid.read_postmortem(incident)
@@ -74,7 +73,7 @@ def add_postmortems(api: FastAPI, query: QueryPort, aid: Aid) -> None:
     @api.post(
         "/api/v1/incidents/{incident}/postmortem/done",
         response_model=PostmortemModel,
-        responses=may(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+        responses=UNFIT,
     )
     async def finish(incident: str, done: Finish) -> JSONResponse:
         await find_there(query, incident)
@@ -85,7 +84,7 @@ def add_postmortems(api: FastAPI, query: QueryPort, aid: Aid) -> None:
         found = await aid.list_follow_ups()
         return JSONResponse([{"incident": item.incident, "text": item.text, "done": item.done} for item in found])
 
-    @api.get("/api/v1/incidents/{incident}/deliveries", response_model=list[HopModel], responses=may(HTTPStatus.NOT_FOUND))
+    @api.get("/api/v1/incidents/{incident}/deliveries", response_model=list[HopModel], responses=GONE)
     async def deliveries(incident: str) -> JSONResponse:
         await find_there(query, incident)
         return JSONResponse([_view_hop(hop) for hop in await aid.list_hops(incident)])

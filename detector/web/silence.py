@@ -14,8 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from detector.domain.mute import MuteKind
 from detector.domain.silence import MAXIMUM_NAME, MAXIMUM_REASON, MuteRequest, MuteStatus, SilenceError, UnknownMuteError
-from detector.web.document import PROBLEM_TYPE, may
-from detector.web.exchange import describe_problem
+from detector.web.document import UNFIT, answer_problem
 from detector.web.link import PAGED, Cursor, Limit, link_next
 from detector.web.model import NOT_BLANK, Name
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from detector.ports.query import Query as QueryPort
 
 StatusWord = Literal["active", "pending", "ended"]
-UNFIT = may(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT)
 
 
 class SilenceModel(BaseModel):
@@ -100,11 +98,11 @@ def add_silences(api: FastAPI, query: QueryPort, desk: Desk) -> None:
 
     @api.exception_handler(SilenceError)
     async def refuse(_: Request, error: SilenceError) -> JSONResponse:
-        return _problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
+        return answer_problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error))
 
     @api.exception_handler(UnknownMuteError)
     async def refuse_unknown(_: Request, error: UnknownMuteError) -> JSONResponse:
-        return _problem(HTTPStatus.NOT_FOUND, str(error))
+        return answer_problem(HTTPStatus.NOT_FOUND, str(error))
 
 
 def _add_list(api: FastAPI, query: QueryPort) -> None:
@@ -152,7 +150,3 @@ def _view(report: MuteReport) -> dict[str, Any]:
         "expired_by": kept.expired_by,
         "mutes": list(report.muted),
     }
-
-
-def _problem(status: int, detail: str) -> JSONResponse:
-    return JSONResponse(describe_problem(status, detail), status, media_type=PROBLEM_TYPE)

@@ -37,7 +37,7 @@ def draw_trail(trail: RuleTrail) -> Markup:
         return Markup("")
     drawn = draw_spark(trail.points, trail.begin, trail.end, trail.limits, _SPARK_WIDTH, _SPARK_HEIGHT)
     values = [value for _, value in trail.points]
-    least, most = (_show(trail.signal, value, *values) for value in (min(values), max(values)))
+    least, most = (format_signal(trail.signal, value, *values) for value in (min(values), max(values)))
     words = f"the last {format_span(trail.end - trail.begin)}: {least} to {most}"
     frame = Markup('<svg class="spark" viewBox="0 0 {0} {1}" width="{0}" height="{1}" role="img" aria-label="{2}">{3}</svg>')
     return frame.format(_SPARK_WIDTH, _SPARK_HEIGHT, words, Markup("").join(Markup(part) for part in drawn))  # noqa: S704 - numbers
@@ -46,14 +46,8 @@ def draw_trail(trail: RuleTrail) -> Markup:
 def _describe(plot: Plot, curve: Curve) -> str:
     values = [value for _, value in curve.points]
     beside = [*values, *([] if curve.threshold is None else [curve.threshold])]
-    words = [
-        f"{clean_line(curve.signal)}: {_show(curve.signal, min(values), *beside)} to {_show(curve.signal, max(values), *beside)}"
-    ]
-    words.append(f"last {_show(curve.signal, values[-1], *beside)}")
+    least, most, last = (format_signal(curve.signal, value, *beside) for value in (min(values), max(values), values[-1]))
+    words = [f"{clean_line(curve.signal)}: {least} to {most}", f"last {last}"]
     if curve.threshold is not None:
-        words.append(f"threshold {_show(curve.signal, curve.threshold, *beside)}")
+        words.append(f"threshold {format_signal(curve.signal, curve.threshold, *beside)}")
     return ", ".join([*words, *(clean_line(mark.word) for mark in plot.marks)])
-
-
-def _show(signal: str, value: float, *beside: float) -> str:
-    return format_signal(signal, value, *beside)
