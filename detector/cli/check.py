@@ -52,10 +52,11 @@ def check_rules(paths: Sequence[Path], style: Format = Format.TEXT, prometheus: 
     examination = RuleDirectory(*paths).examine()
     findings, warnings = list(examination.findings), list(examination.notes)
     if prometheus:
-        from detector.cli.setting import check_url
+        from detector.cli.setting import choose_prometheus, find_access
         from detector.cli.tryout import try_rules
 
-        tried = try_rules(examination.queries, examination.rules, check_url(prometheus))
+        url, settings = choose_prometheus(prometheus)
+        tried = try_rules(examination.queries, examination.rules, url, find_access(settings, url))
         findings = sorted([*findings, *tried.findings])
         warnings += tried.warnings
     _print_findings(findings, style)

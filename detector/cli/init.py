@@ -33,12 +33,10 @@ def init(
 ) -> None:
     """Write starting rules."""
     from detector.adapters.discovery import discover
-    from detector.cli.setting import check_url, find_access, read_settings, read_settings_if_right
+    from detector.cli.setting import choose_prometheus, find_access
     from detector.ports.error import TemporaryError
 
-    settings = read_settings_if_right() if prometheus else read_settings()
-    url = prometheus or (settings.prometheus_url if settings is not None else "")
-    check_url(url)
+    url, settings = choose_prometheus(prometheus)
     try:
         found = discover(url, access=find_access(settings, url))
     except TemporaryError as fault:

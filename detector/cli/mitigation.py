@@ -71,9 +71,11 @@ def _wait(incident: str, run: dict[str, Any], timeout_seconds: float, *, as_json
 
 
 def _tell(incident: str, run: dict[str, Any], *, as_json: bool) -> None:
+    from detector.domain.mitigation import KIND, OUTPUT_MARK
+
     events = ask(lambda client: client.get(f"{path_of(incident)}/timeline"))
-    said = next((event["message"] for event in reversed(events) if event["kind"] == "mitigation"), "")
-    output = said.partition("; output: ")[2]
+    said = next((event["message"] for event in reversed(events) if event["kind"] == KIND), "")
+    output = said.partition(OUTPUT_MARK)[2]
     if as_json:
         print(format_json(run | {"output": output}))
     else:

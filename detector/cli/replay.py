@@ -132,11 +132,10 @@ async def _run(rules: RuleSet, period: Any, url: str) -> Verdict:  # noqa: ANN40
     from detector.adapters.template import TemplateRenderer
     from detector.app.backtest import Backtest
     from detector.cli.backtest.course import make_paging, make_replay, make_verdict
-    from detector.cli.setting import find_access, read_settings
+    from detector.cli.setting import choose_prometheus, find_access
     from detector.transport.exchange import Exchange
 
-    settings = read_settings()
-    address = url or settings.prometheus_url
+    address, settings = choose_prometheus(url)
     course = make_replay(rules, make_paging(settings), period, TemplateRenderer())
     async with Exchange(find_access(settings, address)) as exchange:
         source = PrometheusSource(exchange, address)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from detector.adapters.settings import Settings
+    from detector.adapters.settings import Settings, WrongSettingsError
     from detector.transport.exchange import ExchangeOption
 
 
@@ -23,9 +23,7 @@ def read_settings() -> Settings:
     try:
         return load_settings()
     except WrongSettingsError as wrong:
-        for line in wrong.lines:
-            fail(line)
-        raise typer.Exit(USAGE) from None
+        raise _refuse(wrong) from None
 
 
 def choose_rules(paths: Sequence[Path] | None) -> list[Path]:
@@ -38,19 +36,25 @@ def choose_rules(paths: Sequence[Path] | None) -> list[Path]:
     try:
         return [find_rules_path()]
     except WrongSettingsError as wrong:
-        for line in wrong.lines:
-            fail(line)
-        raise typer.Exit(USAGE) from None
+        raise _refuse(wrong) from None
 
 
-def read_settings_if_right() -> Settings | None:
-    """The settings, None where they are wrong: for a command that was given all it needs."""
+def choose_prometheus(given: str) -> tuple[str, Settings | None]:
+    """What `--prometheus` names, else the address of the settings; and these, None where they are wrong and not needed.
+
+    typer.Exit(2) after one line where that is no address, or the settings are needed and wrong.
+    """
     from detector.adapters.settings import WrongSettingsError, load_settings
 
+    if not given:
+        settings = read_settings()
+        return settings.prometheus_url, settings
+    if not given.startswith(("http://", "https://")):
+        raise typer.Exit(fail(f"--prometheus {given}: write an address such as http://127.0.0.1:9090", USAGE))
     try:
-        return load_settings()
+        return given, load_settings()
     except WrongSettingsError:
-        return None
+        return given, None
 
 
 def find_access(settings: Settings | None, url: str) -> ExchangeOption | None:
@@ -62,8 +66,7 @@ def find_access(settings: Settings | None, url: str) -> ExchangeOption | None:
     return make_exchange_option(settings)
 
 
-def check_url(url: str) -> str:
-    """What `--prometheus` names; typer.Exit(2) after one line where that is no address."""
-    if not url.startswith(("http://", "https://")):
-        raise typer.Exit(fail(f"--prometheus {url}: write an address such as http://127.0.0.1:9090", USAGE))
-    return url
+def _refuse(wrong: WrongSettingsError) -> typer.Exit:
+    for line in wrong.lines:
+        fail(line)
+    return typer.Exit(USAGE)

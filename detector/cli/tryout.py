@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, assert_never
 
 from detector.adapters.prometheus import PrometheusSource
 from detector.app.audit import audit_rules
-from detector.cli.setting import find_access, read_settings_if_right
 from detector.domain.label import format_labels
 from detector.domain.outcome import FailureReason, NoData, QueryFailed, Samples
 from detector.ports.rulefile import Finding
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from detector.app.audit import Fare
     from detector.domain.outcome import Outcome
     from detector.domain.rule import Rule, RuleSet
+    from detector.transport.exchange import ExchangeOption
 
 DEADLINE_SECONDS = 30.0
 _ABOUT_THE_QUERY = frozenset(
@@ -37,9 +37,9 @@ class Tryout:
     warnings: tuple[str, ...]
 
 
-def try_rules(queries: Sequence[Query], rules: RuleSet, url: str) -> Tryout:
+def try_rules(queries: Sequence[Query], rules: RuleSet, url: str, access: ExchangeOption | None) -> Tryout:
     """Ask every distinct query once. A server that cannot be asked is one finding, not one for each query."""
-    outcomes, fares = asyncio.run(_ask(sorted({query.text for query in queries}), rules, url))
+    outcomes, fares = asyncio.run(_ask(sorted({query.text for query in queries}), rules, url, access))
     findings: list[Finding] = []
     warnings: list[str] = []
     faulty_server = False
@@ -79,14 +79,13 @@ def _tell(fare: Fare) -> Iterator[str]:
         )
 
 
-async def _ask(texts: Sequence[str], rules: RuleSet, url: str) -> tuple[Mapping[str, Outcome], Sequence[Fare]]:
-    exchange = Exchange(find_access(read_settings_if_right(), url))
-    try:
+async def _ask(
+    texts: Sequence[str], rules: RuleSet, url: str, access: ExchangeOption | None
+) -> tuple[Mapping[str, Outcome], Sequence[Fare]]:
+    async with Exchange(access) as exchange:
         source = PrometheusSource(exchange, url)
         now = time.time()
         outcomes = await asyncio.gather(*(source.query(text, now, deadline_seconds=DEADLINE_SECONDS) for text in texts))
         answered = any(isinstance(outcome, Samples) for outcome in outcomes)
         fares = await audit_rules(sorted(rules.rules, key=_place), rules.catalogue, source, now) if answered else []
-    finally:
-        await exchange.close()
     return dict(zip(texts, outcomes, strict=True)), fares

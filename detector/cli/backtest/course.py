@@ -21,7 +21,7 @@ from detector.cli.backtest.plot import Canvas
 from detector.cli.backtest.reference import OtherRulesError, find_rules
 from detector.cli.backtest.report import print_report
 from detector.cli.exit import DONE, FAILURE, OVER_LIMIT, USAGE, fail
-from detector.cli.setting import check_url, find_access, read_settings, read_settings_if_right
+from detector.cli.setting import choose_prometheus, find_access
 from detector.cli.table import clean, show_time
 from detector.domain.ledger import Paging
 from detector.domain.severity import Severity
@@ -56,8 +56,7 @@ class Order:
 
 def perform(order: Order) -> int:
     """Run and print; the exit code."""
-    settings = read_settings_if_right() if order.prometheus else read_settings()
-    url = check_url(order.prometheus or (settings.prometheus_url if settings is not None else "http://127.0.0.1:9090"))
+    url, settings = choose_prometheus(order.prometheus)
     try:
         with tempfile.TemporaryDirectory(prefix="detector-backtest-") as folder:
             sets = [_load(order.paths, order.period)]

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 from detector.app.survey import list_columns
 from detector.cli.table import clean, show_time
 from detector.domain.label import Labels
-from detector.domain.plot import Frame, Watched, choose_watched, fit_values
+from detector.domain.plot import Frame, choose_watched, fit_values
 from detector.domain.quantity import format_signal
 from detector.domain.rule import Rule
 from detector.domain.severity import Severity
@@ -61,7 +61,11 @@ class Canvas:
 
     def __init__(self, rules: RuleSet, begin: float, end: float) -> None:
         self._begin, self._end = begin, max(end, begin + 1.0)
-        self._panels = [_make_panel(rule, watched) for rule in rules.rules if (watched := choose_watched(rule)) is not None]
+        self._panels = [
+            _Panel(rule, watched.signal, watched.falling, watched.limits)
+            for rule in rules.rules
+            if (watched := choose_watched(rule)) is not None
+        ]
 
     def add_stretch(self, stretch: Stretch) -> None:
         """Take in the values of a stretch."""
@@ -142,10 +146,6 @@ class Canvas:
     def _place(self, at: float) -> float:
         share = (at - self._begin) / (self._end - self._begin)
         return _LEFT + _BUCKETS * min(1.0, max(0.0, share))
-
-
-def _make_panel(rule: Rule, watched: Watched) -> _Panel:
-    return _Panel(rule, watched.signal, watched.falling, watched.limits)
 
 
 def _head(verdict: Verdict) -> str:
