@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
 from detector.adapters.binary import find_binary
 from tests.kit.port import free_port
 from tests.kit.process import Process
+from tests.kit.server import Server
 from tests.kit.web import get_json, is_answering
 
 
-class Alertmanager:
+class Alertmanager(Server):
     """As a context manager it runs within the block. Without `config` it receives alerts and tells nobody.
 
     `cluster` are its options of the gossip; alone by default.
@@ -30,7 +31,7 @@ class Alertmanager:
         self.port = port or free_port()
         path = folder / "alertmanager.yml"
         path.write_text(yaml.safe_dump(dict(config or {"route": {"receiver": "none"}, "receivers": [{"name": "none"}]})))
-        self.process = Process(
+        process = Process(
             [
                 find_binary("alertmanager"),
                 f"--config.file={path}",
@@ -41,17 +42,7 @@ class Alertmanager:
             log=folder / "alertmanager.log",
             cwd=folder,
         )
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        super().__init__(process, lambda: is_answering(self.port, "/-/ready"))
 
     @property
     def url(self) -> str:
@@ -62,15 +53,6 @@ class Alertmanager:
     def target(self) -> str:
         """`host:port`, as Prometheus's configuration names it."""
         return f"127.0.0.1:{self.port}"
-
-    def start(self) -> None:
-        """Start and block until it is ready."""
-        self.process.start()
-        self.process.await_ready(lambda: is_answering(self.port, "/-/ready"))
-
-    def stop(self) -> None:
-        """End it politely; nothing happens when it does not run."""
-        self.process.stop()
 
     def list_alerts(self) -> list[dict[str, Any]]:
         """Its alerts, as its API v2 gives them."""

@@ -3,10 +3,10 @@
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
 
 from tests.kit.port import free_port, is_listening
 from tests.kit.process import Process
+from tests.kit.server import Server
 
 
 def find_mosquitto() -> Path | None:
@@ -15,7 +15,7 @@ def find_mosquitto() -> Path | None:
     return Path(found) if found else None
 
 
-class Mosquitto:
+class Mosquitto(Server):
     """As a context manager it runs within the block; `options` are further lines of its configuration."""
 
     def __init__(self, folder: Path, *, port: int | None = None, options: Sequence[str] = ()) -> None:
@@ -23,7 +23,7 @@ class Mosquitto:
         assert binary, "mosquitto is not installed"
         folder.mkdir(parents=True, exist_ok=True)
         self.port = port or free_port()
-        self._config = folder / "mosquitto.conf"
+        config = folder / "mosquitto.conf"
         lines = [
             f"listener {self.port} 127.0.0.1",
             "allow_anonymous true",
@@ -32,37 +32,6 @@ class Mosquitto:
             "user root",  # otherwise, started by root, it becomes a user that cannot read this folder
             *options,
         ]
-        self._config.write_text("\n".join(lines) + "\n")
-        self.process = Process([binary, "-c", self._config], log=folder / "mosquitto.log", cwd=folder)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
-    def start(self) -> None:
-        """Start and block until it accepts connections."""
-        self.process.start()
-        self.process.await_ready(lambda: is_listening(self.port))
-
-    def stop(self) -> None:
-        """End it politely; nothing happens when it does not run."""
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-
-    def freeze(self) -> None:
-        """SIGSTOP: connections are accepted by the kernel and never answered."""
-        self.process.freeze()
-
-    def thaw(self) -> None:
-        """SIGCONT after `freeze`."""
-        self.process.thaw()
+        config.write_text("\n".join(lines) + "\n")
+        process = Process([binary, "-c", config], log=folder / "mosquitto.log", cwd=folder)
+        super().__init__(process, lambda: is_listening(self.port))

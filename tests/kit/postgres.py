@@ -15,6 +15,7 @@ from psycopg import sql
 
 from tests.kit.port import free_port
 from tests.kit.process import Process
+from tests.kit.server import Server
 
 ROLE = "detector"
 
@@ -27,11 +28,12 @@ def find_postgres() -> Path | None:
     return max(folders, key=lambda folder: float(folder.parent.name), default=None)
 
 
-class Postgres:
+class Postgres(Server):
     """A cluster; as a context manager it runs within the block and its folder is gone afterwards.
 
     PostgreSQL refuses root, so root starts it as `postgres`, or as `nobody` where there is no such user. The folder lies
-    directly under the system's temporary one: pytest's own may be entered by nobody else, and a socket's path is short.
+    directly under the system's temporary one: pytest's own may be entered by nobody else, and a socket's path is short. `freeze`
+    stops the postmaster alone: new sessions hang, existing ones go on.
     """
 
     def __init__(self, *, options: tuple[str, ...] = ()) -> None:
@@ -53,13 +55,14 @@ class Postgres:
             "shared_buffers": "64MB",
         }
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        self.process = Process(
+        process = Process(
             [binaries / "postgres", "-D", self.data, *words, *options],
             log=self.folder / "postgres.log",
             cwd=self.folder,
             user=self.user,
             stop_signal=signal.SIGINT,  # "fast": ends the sessions
         )
+        super().__init__(process, self._can_be_asked)
 
     def __enter__(self) -> Self:
         try:
@@ -75,27 +78,6 @@ class Postgres:
             self.process.stop()
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
-
-    def start(self) -> None:
-        """Start and block until it accepts sessions."""
-        self.process.start()
-        self.process.await_ready(self._is_ready)
-
-    def stop(self) -> None:
-        """End it, with all sessions."""
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL to the server and all its backends."""
-        self.process.kill()
-
-    def freeze(self) -> None:
-        """SIGSTOP to the postmaster: new sessions hang, existing ones go on."""
-        self.process.freeze()
-
-    def thaw(self) -> None:
-        """SIGCONT after `freeze`."""
-        self.process.thaw()
 
     def restart(self) -> None:
         """Stop and start on the same port."""
@@ -144,7 +126,7 @@ class Postgres:
             initdb.kill()
             raise
 
-    def _is_ready(self) -> bool:
+    def _can_be_asked(self) -> bool:
         try:
             psycopg.connect(self.url(), connect_timeout=1).close()
         except psycopg.OperationalError:

@@ -5,13 +5,14 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import yaml
 
 from detector.adapters.binary import find_binary
 from tests.kit.port import free_port
 from tests.kit.process import Process
+from tests.kit.server import Server
 from tests.kit.web import get_json, is_answering
 
 
@@ -20,7 +21,7 @@ def static_job(name: str, *targets: str, **settings: object) -> dict[str, object
     return {"job_name": name, "static_configs": [{"targets": list(targets)}], **settings}
 
 
-class Prometheus:
+class Prometheus(Server):
     """Configured at construction, changed by `configure`; as a context manager it runs within the block.
 
     Prometheus takes up to 5 s to discover targets and Alertmanagers after a start or a reload. `load_openmetrics` before
@@ -50,7 +51,7 @@ class Prometheus:
             rule_files=rule_files,
             alertmanagers=alertmanagers,
         )
-        self.process = Process(
+        process = Process(
             [
                 find_binary("prometheus"),
                 f"--config.file={self._config}",
@@ -62,17 +63,7 @@ class Prometheus:
             log=folder / "prometheus.log",
             cwd=folder,
         )
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.stop()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        super().__init__(process, lambda: is_answering(self.port, "/-/ready"))
 
     @property
     def url(self) -> str:
@@ -100,27 +91,6 @@ class Prometheus:
         if alertmanagers:
             config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": list(alertmanagers)}]}]}
         self._config.write_text(yaml.safe_dump(config))
-
-    def start(self) -> None:
-        """Start and block until it is ready."""
-        self.process.start()
-        self.process.await_ready(lambda: is_answering(self.port, "/-/ready"))
-
-    def stop(self) -> None:
-        """End it politely; nothing happens when it does not run."""
-        self.process.stop()
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        self.process.kill()
-
-    def freeze(self) -> None:
-        """SIGSTOP: connections are accepted by the kernel and never answered."""
-        self.process.freeze()
-
-    def thaw(self) -> None:
-        """SIGCONT after `freeze`."""
-        self.process.thaw()
 
     def restart(self, *, empty: bool = False) -> None:
         """Stop and start on the same port; `empty` throws its data away in between."""
