@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 from detector.domain.family import Merged, Parts, blames_merging, split_answer
@@ -30,9 +30,11 @@ REST_SECONDS = 60.0
 
 @dataclass(slots=True)
 class _Asked:
+    """A query under way or answered. `parts`: a merged answer split, by whether the label is taken away."""
+
     answer: asyncio.Task[Outcome]
     asked: float
-    parts: Parts | None = None
+    parts: dict[bool, Parts] = field(default_factory=dict)
 
 
 class QueryCache:
@@ -74,9 +76,9 @@ class QueryCache:
             if merged is None:
                 answers[query] = outcome
             elif not isinstance(outcome, QueryFailed):
-                if asked.parts is None:
-                    asked.parts = split_answer(outcome, merged.label, strips=merged.strips)
-                answers[query] = asked.parts.get(merged.value, _NOTHING)
+                if merged.strips not in asked.parts:  # `sum(x)` and `sum by (label) (x)` are the same query once merged
+                    asked.parts[merged.strips] = split_answer(outcome, merged.label, strips=merged.strips)
+                answers[query] = asked.parts[merged.strips].get(merged.value, _NOTHING)
             elif blames_merging(outcome):
                 self._resting[merged.query] = self._clock.monotonic() + REST_SECONDS
                 single.append(query)

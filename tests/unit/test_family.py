@@ -125,6 +125,22 @@ async def test_relatives_are_asked_once_and_share_their_slots() -> None:
     await cache.close()
 
 
+async def test_relatives_that_carry_the_label_and_those_that_do_not_share_a_request_and_keep_their_labels() -> None:
+    """`sum(x)` and `sum by (service) (x)` are one query once merged: each gets what it would get alone, whoever comes first."""
+    clock = VirtualClock()
+    bare, named = 'sum(rate(x{service="a"}[5m]))', 'sum by (service) (rate(x{service="b"}[5m]))'
+    source = ScriptedSource(clock)
+    cache = make_cache(clock, source, [bare, named])
+    merged = cache.name_query(bare)
+    series = {service: make_labels({"service": service}) for service in ("a", "b")}
+    source.answers[merged] = Samples({series["a"]: 1.0, series["b"]: 2.0})
+    for moment, queries in ((100.0, (bare, named)), (105.0, (named, bare))):
+        answers = await cache.ask_all(queries, moment, 5.0)
+        assert answers == {bare: Samples({(): 1.0}), named: Samples({series["b"]: 2.0})}
+    assert source.asked == [(merged, 100.0), (merged, 105.0)]
+    await cache.close()
+
+
 async def test_a_merged_query_that_fails_is_asked_one_by_one_for_a_minute() -> None:
     """Too large together: each by itself at once, and together again a minute later."""
     clock = VirtualClock()
