@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import TYPE_CHECKING, TypeAlias
 
 from detector.domain.family import Merged, Parts, blames_merging, split_answer
@@ -112,8 +113,8 @@ class QueryCache:
 
     def _forget(self) -> None:
         oldest = self._clock.monotonic() - KEEP_SECONDS
-        done = [key for key, asked in self._asked.items() if asked.answer.done() and asked.asked < oldest]
-        for key in done:
+        old = takewhile(lambda item: item[1].asked < oldest, self._asked.items())  # they lie in the order they were asked in
+        for key in [key for key, asked in old if asked.answer.done()]:
             del self._asked[key]
 
 
