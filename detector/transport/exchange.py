@@ -42,10 +42,9 @@ BeforeSend: TypeAlias = Callable[[], None]
 class Request:
     """What to send. Nothing that may hold a secret is shown in its repr.
 
-    `before_send` runs when the connection exists and before the first byte is written; what it raises aborts the exchange with
-    nothing sent and comes out of `send` unchanged. `repeatable` says that asking twice does no harm: a kept-alive connection that
-    the other side closed while the request was on its way is then replaced by another, within the same deadline. `keep_redirect`:
-    a 3xx is a reply like any other (still never followed), for a caller that asks what a URL answers.
+    `repeatable` says that asking twice does no harm: a kept-alive connection that the other side closed while the request was on
+    its way is then replaced by another, within the same deadline. `keep_redirect`: a 3xx is a reply like any other (still never
+    followed), for a caller that asks what a URL answers.
     """
 
     method: str
@@ -54,7 +53,6 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes = field(default=b"", repr=False)
     max_bytes: int = MAX_BODY_BYTES
-    before_send: BeforeSend | None = field(default=None, repr=False)
     repeatable: bool = False
     keep_redirect: bool = False
 
@@ -99,7 +97,8 @@ class _Attempt:
 class Exchange:
     """A pool of kept-alive connections with its bounds. Make it anywhere; use and close it in one event loop.
 
-    `before_send` stands in for that of every request that brings none of its own.
+    `before_send` runs for each request when the connection exists and before the first byte is written; what it raises aborts the
+    exchange with nothing sent and comes out of `send` unchanged.
     """
 
     def __init__(self, option: ExchangeOption | None = None, *, before_send: BeforeSend | None = None) -> None:
@@ -131,7 +130,7 @@ class Exchange:
         Raises ExchangeError, or what `before_send` raised.
         """
         target = describe_target(request.url)
-        attempt = _Attempt(request.before_send or self._before_send)
+        attempt = _Attempt(self._before_send)
         started = time.monotonic()
         try:
             async with asyncio.timeout(request.deadline_seconds):

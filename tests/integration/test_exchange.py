@@ -238,7 +238,7 @@ class LeaseLostError(Exception):
 
 @pytest.mark.parametrize("abort", [LeaseLostError("lost"), OSError("lost"), TimeoutError("lost"), ValueError("lost")])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_hook_aborts_with_nothing_sent(exchange: Exchange, abort: Exception, method: str) -> None:
+async def test_hook_aborts_with_nothing_sent(abort: Exception, method: str) -> None:
     """What `before_send` raises comes out as it is, and the server has a connection but not one byte."""
     received = asyncio.get_running_loop().create_future()
 
@@ -248,33 +248,33 @@ async def test_hook_aborts_with_nothing_sent(exchange: Exchange, abort: Exceptio
     def refuse() -> None:
         raise abort
 
-    async with serve_peer(record) as server:
+    async with serve_peer(record) as server, Exchange(before_send=refuse) as exchange:
         with pytest.raises(type(abort)) as caught:
-            await exchange.send(_make(server.url, method=method, body=b"" if method == "GET" else b"x", before_send=refuse))
+            await exchange.send(_make(server.url, method=method, body=b"" if method == "GET" else b"x"))
         assert caught.value is abort
         assert await asyncio.wait_for(received, 5) == b""
     assert server.connections == 1
 
 
-async def test_hook_runs_only_with_a_connection(exchange: Exchange, certificate: Certificate) -> None:
+async def test_hook_runs_only_with_a_connection(certificate: Certificate) -> None:
     """Without a connection, or inside an unfinished TLS handshake, the hook is not asked; with one it is, once a request."""
     calls: list[float] = []
 
     def note() -> None:
         calls.append(time.monotonic())
 
-    await _fail(exchange, _make(f"http://127.0.0.1:{free_port()}", before_send=note))
-    async with serve_peer(peer.stay_silent) as silent:
-        error = await _fail(exchange, _make(f"https://127.0.0.1:{silent.port}", before_send=note, deadline_seconds=0.3))
+    async with serve_peer(peer.stay_silent) as silent, Exchange(before_send=note) as exchange:
+        await _fail(exchange, _make(f"http://127.0.0.1:{free_port()}"))
+        error = await _fail(exchange, _make(f"https://127.0.0.1:{silent.port}", deadline_seconds=0.3))
         assert (error.fault, error.sent) == (Fault.TIMEOUT, False)
         assert "no connection within" in error.detail
     assert calls == []
     async with (
         serve_peer(peer.always(answer()), certificate.make_server_context()) as server,
-        Exchange(ExchangeOption(ca_file=certificate.ca_file)) as knowing,
+        Exchange(ExchangeOption(ca_file=certificate.ca_file), before_send=note) as knowing,
     ):
         for _ in range(2):
-            await knowing.send(_make(server.url, before_send=note))
+            await knowing.send(_make(server.url))
     assert len(calls) == 2
 
 

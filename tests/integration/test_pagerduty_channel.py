@@ -266,14 +266,15 @@ async def test_the_path_before_enqueue_is_kept() -> None:
     assert paths == ["/proxy/pd/v2/enqueue"] * 3 + ["/v2/enqueue"]
 
 
-async def test_a_lost_lease_stops_the_request_before_its_first_byte(pagerduty: PagerDuty, exchange: Exchange) -> None:
-    """What `before_send` raises comes out unchanged, and PagerDuty saw nothing."""
+async def test_a_lost_lease_stops_the_request_before_its_first_byte(pagerduty: PagerDuty) -> None:
+    """What the exchange's `before_send` raises comes out unchanged, and PagerDuty saw nothing."""
 
     def refuse() -> None:
         raise TemporaryError("the lease is lost", attempted=False)
 
-    with pytest.raises(TemporaryError, match="the lease is lost"):
-        await make_channel(exchange, pagerduty.url, before_send=refuse).send(make_delivery(), now=NOW)
+    async with Exchange(before_send=refuse) as exchange:
+        with pytest.raises(TemporaryError, match="the lease is lost"):
+            await make_channel(exchange, pagerduty.url).send(make_delivery(), now=NOW)
     assert pagerduty.requests == []
 
 

@@ -449,20 +449,20 @@ async def test_a_storm_keeps_the_pace_of_each_channel(story: Story) -> None:
 
 
 async def test_a_lost_lease_stops_the_request_before_its_first_byte(story: Story) -> None:
-    """What `before_send` raises comes out unchanged, Slack saw nothing, and the next try needs no look-up."""
+    """What the exchange's `before_send` raises comes out unchanged, Slack saw nothing, and the next try needs no look-up."""
     leases = [False, True]
 
     def hold() -> None:
         if not leases.pop(0):
             raise TemporaryError("the lease is lost", attempted=False)
 
-    story.options = {"before_send": hold}
-    story.restart()
-    opening = story.make(NoticeKind.TRIGGER)
-    with pytest.raises(TemporaryError, match="the lease is lost"):
-        await story.send(opening)
-    assert methods(story) == []
-    await story.send(opening, attempts=1)
+    async with Exchange(before_send=hold) as story.exchange:
+        story.restart()
+        opening = story.make(NoticeKind.TRIGGER)
+        with pytest.raises(TemporaryError, match="the lease is lost"):
+            await story.send(opening)
+        assert methods(story) == []
+        await story.send(opening, attempts=1)
     assert methods(story) == [POST]
 
 

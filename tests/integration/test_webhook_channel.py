@@ -205,12 +205,13 @@ async def test_a_dead_kept_alive_connection_is_replaced(receiver: Receiver, exch
     assert [event["kind"] for event in receiver.events] == ["trigger", "update"]
 
 
-async def test_a_lost_lease_stops_the_request_before_its_first_byte(receiver: Receiver, exchange: Exchange) -> None:
-    """What `before_send` raises comes out unchanged, and the receiver saw nothing."""
+async def test_a_lost_lease_stops_the_request_before_its_first_byte(receiver: Receiver) -> None:
+    """What the exchange's `before_send` raises comes out unchanged, and the receiver saw nothing."""
 
     def refuse() -> None:
         raise TemporaryError("the lease is lost", attempted=False)
 
-    with pytest.raises(TemporaryError, match="the lease is lost"):
-        await make_channel(exchange, receiver.url, before_send=refuse).send(make_delivery(), now=NOW)
+    async with Exchange(before_send=refuse) as exchange:
+        with pytest.raises(TemporaryError, match="the lease is lost"):
+            await make_channel(exchange, receiver.url).send(make_delivery(), now=NOW)
     assert receiver.arrivals == []

@@ -19,7 +19,7 @@ from detector.domain.incident import PAGERDUTY
 from detector.domain.severity import Severity
 from detector.ports.channel import Receipt
 from detector.ports.error import OutsideError, PermanentError, SettingsError, TemporaryError, ThrottledError
-from detector.transport.exchange import BeforeSend, Exchange, Reply, Request
+from detector.transport.exchange import Exchange, Reply, Request
 from detector.transport.fault import ExchangeError, Fault
 from detector.transport.retry import read_retry_after
 
@@ -43,8 +43,8 @@ class PagerDutyEvents:
     """The channel "pagerduty".
 
     `routing_keys`: route name -> routing key; the route "default" stands in for names that have none. `events_url`: with or
-    without /v2/enqueue at its end, any path before it is kept. `before_send` runs when the connection exists and before the first
-    byte leaves; what it raises leaves nothing sent. `on_cut` and `on_unknown_route` count what had to be cut or rerouted.
+    without /v2/enqueue at its end, any path before it is kept. `on_cut` and `on_unknown_route` count what had to be cut or
+    rerouted.
     """
 
     def __init__(
@@ -54,7 +54,6 @@ class PagerDutyEvents:
         *,
         events_url: str = EVENTS_URL,
         deadline_seconds: float = _DEADLINE_SECONDS,
-        before_send: BeforeSend | None = None,
         on_cut: CountCut | None = None,
         on_unknown_route: TellUnknownRoute | None = None,
     ) -> None:
@@ -62,7 +61,6 @@ class PagerDutyEvents:
         self._routing_keys = dict(routing_keys)
         self._url = events_url.rstrip("/").removesuffix(_PATH) + _PATH
         self._deadline_seconds = deadline_seconds
-        self._before_send = before_send
         self._on_cut = on_cut
         self._on_unknown_route = on_unknown_route
         self._turnstiles: dict[str, Turnstile] = {}
@@ -144,7 +142,6 @@ class PagerDutyEvents:
             headers={"Content-Type": "application/json", "Accept": "application/json"},
             body=fitted.body,
             max_bytes=_MAX_ANSWER_BYTES,
-            before_send=self._before_send,
             repeatable=True,  # the dedup_key makes a repetition one more line in the log of the same alert
         )
         try:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from detector.ports.secret import Secret
     from detector.ports.store import Delivery
     from detector.ports.template import Renderer
-    from detector.transport.exchange import BeforeSend, Exchange
+    from detector.transport.exchange import Exchange
 
 SLACK = "slack"
 API_URL = "https://slack.com/api"
@@ -39,7 +39,7 @@ class SlackThreads:
     """The channel "slack".
 
     `channel`: id or name, used where the catalogue names none for the service or names one that cannot be reached. `templates`
-    override those of `wording.TEMPLATES` by name. `before_send` runs when a connection exists and before the first byte leaves.
+    override those of `wording.TEMPLATES` by name.
     Raises ValueError for a template name that does not exist. Scopes: chat:write, and those of `lookup`.
     """
 
@@ -53,7 +53,6 @@ class SlackThreads:
         api_url: str = API_URL,
         templates: Mapping[str, str] | None = None,
         deadline_seconds: float = _DEADLINE_SECONDS,
-        before_send: BeforeSend | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -63,7 +62,7 @@ class SlackThreads:
         self._default_channel = channel.strip()
         self._renderer = renderer
         self._templates = {**TEMPLATES, **(templates or {})}
-        self._client = SlackClient(exchange, token.get_secret_value(), api_url, deadline_seconds, before_send)
+        self._client = SlackClient(exchange, token.get_secret_value(), api_url, deadline_seconds)
         self._lookup = Lookup(self._client)
         self._threads = Threads()
         self._journal = Journal()

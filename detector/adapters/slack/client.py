@@ -15,7 +15,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from yarl import URL
 
 from detector.adapters.slack.fault import read_refusal, translate_exchange
-from detector.transport.exchange import BeforeSend, Exchange, Request
+from detector.transport.exchange import Exchange, Request
 from detector.transport.fault import ExchangeError
 
 if TYPE_CHECKING:
@@ -27,16 +27,13 @@ _MAX_ANSWER_BYTES = 4 * 1024 * 1024
 
 
 class SlackClient(AsyncWebClient):
-    """The Web API over an `Exchange`. `before_send` runs when the connection exists and before the first byte leaves."""
+    """The Web API over an `Exchange`."""
 
-    def __init__(
-        self, exchange: Exchange, token: str, api_url: str, deadline_seconds: float, before_send: BeforeSend | None = None
-    ) -> None:
+    def __init__(self, exchange: Exchange, token: str, api_url: str, deadline_seconds: float) -> None:
         super().__init__(token=token, base_url=api_url, retry_handlers=[])
         self.proxy = None
         self._exchange = exchange
         self._deadline_seconds = deadline_seconds
-        self._before_send = before_send
 
     async def _request(self, *, http_verb: str, api_url: str, req_args: dict[str, Any]) -> dict[str, Any]:
         """Send one call; raises ExchangeError. The shape of what it takes and gives is slack-sdk's."""
@@ -50,7 +47,6 @@ class SlackClient(AsyncWebClient):
                 headers=req_args["headers"],
                 body=b"" if arguments is None else json.dumps(arguments, allow_nan=False).encode(),
                 max_bytes=_MAX_ANSWER_BYTES,
-                before_send=self._before_send,
                 repeatable=not api_url.endswith("chat.postMessage"),
             )
         )

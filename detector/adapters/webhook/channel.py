@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, assert_never
 from detector.adapters.webhook.body import build_body
 from detector.ports.channel import Receipt
 from detector.ports.error import OutsideError, PermanentError, SettingsError, TemporaryError
-from detector.transport.exchange import BeforeSend, Exchange, Reply, Request
+from detector.transport.exchange import Exchange, Reply, Request
 from detector.transport.fault import ExchangeError, Fault, describe_target
 from detector.transport.retry import read_retry_after
 from detector.transport.signature import sign_body
@@ -44,8 +44,8 @@ _SETTINGS = {
 class SignedWebhook:
     """The channel "webhook".
 
-    With a `secret` every body is signed: `X-Detector-Signature: v1=<hex HMAC-SHA256 over the raw body>`. `before_send` runs when
-    the connection exists and before the first byte leaves; what it raises leaves nothing sent. ValueError for an empty secret.
+    With a `secret` every body is signed: `X-Detector-Signature: v1=<hex HMAC-SHA256 over the raw body>`.
+    ValueError for an empty secret.
     """
 
     def __init__(
@@ -55,13 +55,11 @@ class SignedWebhook:
         *,
         secret: Secret | None = None,
         deadline_seconds: float = _DEADLINE_SECONDS,
-        before_send: BeforeSend | None = None,
     ) -> None:
         self._exchange = exchange
         self._url = url
         self._secret = secret
         self._deadline_seconds = deadline_seconds
-        self._before_send = before_send
         if secret is not None and not secret.get_secret_value():
             raise ValueError("webhook: the secret is empty; set DETECTOR_WEBHOOK__SECRET, or leave it out to send unsigned")
 
@@ -98,7 +96,6 @@ class SignedWebhook:
             headers=headers,
             body=body,
             max_bytes=_MAX_ANSWER_BYTES,
-            before_send=self._before_send,
             repeatable=True,  # the event id tells the receiver of a repetition
         )
 
