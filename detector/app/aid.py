@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from detector.domain.rule import RuleSet
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -83,8 +81,7 @@ class FirstAid:
 
     async def diagnose(self, service: str, at: float | None) -> Diagnosis:
         """Ask now; who comes meanwhile waits."""
-        rules = RuleSet(tuple(self._roster.rules), self._roster.catalogue, "")
         async with self._asking:
             now = self._clock.now()
             moment = now if at is None else at
-            return await self._diagnostician.diagnose(rules, service, moment, live=abs(now - moment) < LIVE_SECONDS)
+            return await self._diagnostician.diagnose(self._roster.rule_set, service, moment, live=abs(now - moment) < LIVE_SECONDS)

@@ -14,9 +14,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING
 
-from detector.app.guard import describe_fault
+from detector.app.guard import describe_fault, wait_for
 from detector.domain.examination import record_diagnosis, record_results
-from detector.domain.rule import RuleSet
 from detector.ports.error import OutsideError
 
 if TYPE_CHECKING:
@@ -99,9 +98,8 @@ class Examiner:
         again = incident.diagnosed == incident.episode
         if again:
             self._seen_again.add((incident.id, incident.episode))
-        rules = RuleSet(tuple(self._roster.rules), self._roster.catalogue, "")
         arrived: list[Result] = []
-        work = self._diagnostician.diagnose(rules, incident.service, self._clock.now(), on_result=arrived.append)
+        work = self._diagnostician.diagnose(self._roster.rule_set, incident.service, self._clock.now(), on_result=arrived.append)
         asking = asyncio.create_task(work, name=f"checks of {incident.id}")
         try:
             told = await self._tell_early(incident, asking, [] if again else arrived)
@@ -123,7 +121,7 @@ class Examiner:
         """Record what comes while the rest is asked; the checks that were recorded. A store that fails leaves it for the end."""
         told: frozenset[Check] = frozenset()
         pause_seconds = FIRST_SECONDS
-        while not await self._is_done_within(asking, pause_seconds):
+        while not await wait_for((asking,), pause_seconds, self._clock):
             pause_seconds = BATCH_SECONDS
             results = tuple(arrived)
             if len(results) == len(told):
@@ -136,14 +134,6 @@ class Examiner:
             self._note(incident, [result for result in results if result.check not in told])
             told = frozenset(result.check for result in results)
         return told
-
-    async def _is_done_within(self, asking: asyncio.Task[Diagnosis], seconds: float) -> bool:
-        pause = asyncio.create_task(self._clock.sleep(seconds))
-        try:
-            await asyncio.wait([asking, pause], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            pause.cancel()
-        return asking.done()
 
     def _note(self, incident: Incident, results: Sequence[Result], suspects: Sequence[Suspect] = ()) -> None:
         if self._annotator is not None:

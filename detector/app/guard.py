@@ -45,12 +45,19 @@ async def open_patiently(store: Store, stop: asyncio.Event, observer: Observer, 
                 told, told_at = str(fault), clock.monotonic()
                 observer.trouble("store", f"{fault}; trying again every {STORE_RETRY_SECONDS:g} s")
             wait("waiting for the store")
-            stopped = asyncio.create_task(stop.wait(), name="stop")
-            if await wait_for((stopped,), STORE_RETRY_SECONDS, clock):
+            if await is_stopped_within(stop, STORE_RETRY_SECONDS, clock):
                 return False
-            stopped.cancel()
             continue
         return True
+
+
+async def is_stopped_within(stop: asyncio.Event, seconds: float, clock: Clock) -> bool:
+    """Pause, but no longer than until told to stop; whether that was said."""
+    stopped = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        return await wait_for((stopped,), seconds, clock)
+    finally:
+        stopped.cancel()
 
 
 async def wait_for(tasks: Iterable[asyncio.Task[Any]], seconds: float, clock: Clock) -> bool:

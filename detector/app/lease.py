@@ -14,7 +14,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from detector.app.guard import describe_fault, wait_for
+from detector.app.guard import describe_fault, is_stopped_within, wait_for
 from detector.domain.incident import NoticeKind
 from detector.domain.severity import Severity
 from detector.ports.error import OutsideError
@@ -82,9 +82,7 @@ class Lease:
             except OutsideError as fault:
                 self._tell(describe_fault(fault))
                 not_before = self._clock.monotonic() + ttl_seconds / RENEWALS + ASK_SECONDS
-            stopped = asyncio.create_task(_wait(stop), name="stop")
-            await wait_for((stopped,), ASK_SECONDS, self._clock)
-            stopped.cancel()
+            await is_stopped_within(stop, ASK_SECONDS, self._clock)
         return False
 
     async def run(self) -> None:
@@ -155,7 +153,3 @@ class Lease:
             else:
                 self._observer.note("the lease is answered again")
         self._failing = why
-
-
-async def _wait(stop: asyncio.Event) -> None:
-    await stop.wait()
