@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Followup:
-    """`account` None: no PagerDuty API token. `ear` is where its webhooks go. `asking`: for pages, which no rule waits for."""
+    """`account` None: no PagerDuty API token. `ear` is where its webhooks go. `asking`: for pictures, which no rule waits for."""
 
     def __init__(
         self,
@@ -72,9 +72,9 @@ class Followup:
         self._annotator = Annotator(committer, clock, observer, None if paging.tells_pages else account, requester=requester)
         self._examiner = Examiner(committer, roster, paging, clock, observer, diagnostician, self._annotator)
         self._mitigator = Mitigator(committer, store, roster, paging, clock, observer, runner)
-        darkroom = Darkroom(source)
+        darkroom = Darkroom(asking)
         self._historian = Historian(committer, store, roster, paging, clock, observer, darkroom, archive)
-        self.plotter = LivePlotter(Darkroom(asking), store, archive, roster, clock)
+        self.plotter = LivePlotter(darkroom, store, archive, roster, clock)
         self._drill = Drill(
             committer, store, roster, paging, clock, observer, channels, tell=on_drill, every_seconds=drill_every_seconds
         )
