@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from detector.app.darkroom import choose_begin
 from detector.domain.incident import Status
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from detector.app.darkroom import Darkroom
     from detector.app.roster import Roster
     from detector.domain.incident import Incident
+    from detector.domain.rule import Rule
     from detector.ports.clock import Clock
     from detector.ports.postmortem import Archive
     from detector.ports.store import Store
@@ -35,12 +36,27 @@ MOST_INCIDENTS = 32
 AFTER_SECONDS = 900.0  # so much of the time after the recovery is shown while it is watched
 
 
-@dataclass(slots=True)
-class _Reading:
-    """Samples under way or at hand. `asked`: monotonic seconds."""
+Shown: TypeAlias = tuple[float, Sequence[Curve]]
 
-    task: asyncio.Task[tuple[float, Sequence[Curve]]]
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Samples under way or at hand. `asked`: monotonic seconds; `before`: what the reading before it gave."""
+
+    task: asyncio.Task[Shown]
     asked: float
+    before: Shown | None
+
+    @property
+    def shown(self) -> Shown | None:
+        """The newest there is. What was drawn before a query failed stands beside the reason, and ends where it ended."""
+        if not self.task.done():
+            return self.before
+        end, curves = self.task.result()
+        failed = any(curve.fault for curve in curves) and not any(curve.points for curve in curves)
+        if self.before is None or not failed:
+            return end, curves
+        return end, [*(curve for curve in self.before[1] if curve.points), *curves]
 
 
 class LivePlotter:
@@ -54,7 +70,6 @@ class LivePlotter:
         self._clock = clock
         self._turns = asyncio.Semaphore(MOST_AT_ONCE)
         self._readings: dict[str, _Reading] = {}
-        self._last: dict[str, tuple[float, Sequence[Curve]]] = {}
 
     async def plot(self, incident: Incident) -> Plot:
         """What was kept of it where it is closed, else what Prometheus says, at most some seconds old."""
@@ -67,11 +82,9 @@ class LivePlotter:
             return plot
         if not self._make_room(incident.id):
             return replace(plot, fault="too many plots are being read at this moment")
-        reading = self._renew(incident)
+        reading = self._renew(incident, rules)
         await asyncio.wait((reading.task,), timeout=PATIENCE_SECONDS)
-        if reading.task.done():
-            self._last[incident.id] = _keep_shown(reading.task.result(), self._last.get(incident.id))
-        if (found := self._last.get(incident.id)) is None:
+        if (found := reading.shown) is None:
             return replace(plot, fault=f"no answer within {PATIENCE_SECONDS:g} s, still asking")
         return _fill(plot, *found)
 
@@ -102,35 +115,22 @@ class LivePlotter:
         eldest = next((known for known, reading in self._readings.items() if reading.task.done()), None)
         if eldest is not None:
             self._readings.pop(eldest)
-            self._last.pop(eldest, None)
         return eldest is not None
 
-    def _renew(self, incident: Incident) -> _Reading:
+    def _renew(self, incident: Incident, rules: Sequence[Rule]) -> _Reading:
         known, now = self._readings.get(incident.id), self._clock.monotonic()
         if known is None or (known.task.done() and now - known.asked >= KEEP_SECONDS):
             self._readings.pop(incident.id, None)
-            known = _Reading(asyncio.create_task(self._read(incident), name="plot"), now)
-            self._readings[incident.id] = known
+            task = asyncio.create_task(self._read(incident, rules), name="plot")
+            known = self._readings[incident.id] = _Reading(task, now, None if known is None else known.shown)
         return known
 
-    async def _read(self, incident: Incident) -> tuple[float, Sequence[Curve]]:
+    async def _read(self, incident: Incident, rules: Sequence[Rule]) -> Shown:
         async with self._turns:
-            rules = [rule for name in incident.rules if (rule := self._roster.rule(name)) is not None]
             end = self._find_end(incident)
             found = await self._darkroom.trace(incident, rules, end, most=MOST_CURVES, deadline_seconds=DEADLINE_SECONDS)
             # steps lie on a grid, the last of them up to one step in the future, where Prometheus repeats the present
             return end, [replace(curve, points=tuple(point for point in curve.points if point[0] <= end)) for curve in found]
-
-
-def _keep_shown(
-    found: tuple[float, Sequence[Curve]], before: tuple[float, Sequence[Curve]] | None
-) -> tuple[float, Sequence[Curve]]:
-    """What was drawn before a query failed stands beside the reason, and ends where it ended."""
-    end, curves = found
-    failed = any(curve.fault for curve in curves) and not any(curve.points for curve in curves)
-    if before is None or not failed:
-        return found
-    return end, [*(curve for curve in before[1] if curve.points), *curves]
 
 
 def _fill(plot: Plot, end: float, curves: Sequence[Curve]) -> Plot:
