@@ -75,6 +75,7 @@ class Historian:
         while True:
             await self._draft_waiting()
             await self._remind()
+            self._forget_terms()
             await self._clock.sleep(LOOK_SECONDS)
 
     async def read(self, incident: str) -> tuple[str | None, str | None, Lesson | None]:
@@ -104,16 +105,17 @@ class Historian:
         for incident in decision.incidents:
             if incident.status.active and not incident.own:
                 self._keep_terms(incident)
-            elif incident.status is Status.CLOSED:
-                self._forget(incident.id)
         ended = {event.incident for event in decision.events if event.kind == "resolved"}
         for incident in decision.incidents:
             if incident.id in ended and incident.resolved is not None and not incident.own:
                 self._waiting[incident.id] = self._clock.now()
 
-    def _forget(self, incident: str) -> None:
-        if incident not in self._waiting:
-            self._terms.pop(incident, None)
+    def _forget_terms(self) -> None:
+        """Of what is closed, once its draft is written: a draft that could not be for long is no reason to keep them for ever."""
+        known = self._committer.book.incidents
+        for incident in self._terms.keys() - self._waiting.keys():
+            if incident not in known or known[incident].status is Status.CLOSED:
+                del self._terms[incident]
 
     async def _find_missed(self) -> None:
         now = self._clock.now()
