@@ -160,7 +160,7 @@ class Daemon:
         # its own connections and permits: a diagnosis never stands before the rules' queries
         self._asking = Exchange(make_exchange_option(settings))
         asking = PrometheusSource(self._asking, settings.prometheus_url)
-        diagnostician = Diagnostician(asking, OutsideWorld(self._prober), store)
+        diagnostician = Diagnostician(asking, OutsideWorld(self._prober), store, graph_url=settings.graph_url)
         self._followup = Followup(
             self._committer,
             store,

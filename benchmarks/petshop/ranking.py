@@ -84,8 +84,8 @@ async def rank_all(
     for label in labels:
         say(str(label["name"]))
         for moment, find in MOMENTS.items():
-            courses = await gather_courses(source, rules, label["service"], find(label), deadline_seconds=_DEADLINE_SECONDS)
-            named = [suspect.service for suspect in rank_suspects(rules.catalogue, label["service"], courses)]
+            found = await gather_courses(source, rules, label["service"], find(label), deadline_seconds=_DEADLINE_SECONDS)
+            named = [suspect.service for suspect in rank_suspects(rules.catalogue, label["service"], found.known)]
             cause = label["root_cause"]
             places[label["metric"], moment].append(named.index(cause) + 1 if cause in named else None)
     return places

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from detector.domain.course import HISTORY_STEPS, STEP_SECONDS, Course
@@ -36,9 +36,15 @@ _OFFSET = re.compile(r"\boffset\b|@\s*(?:\d|start|end)")
 _RANGE = re.compile(r"\[([0-9a-z]+)[\]:]")
 
 
-async def gather_courses(
-    source: PastSource, rules: RuleSet, service: str, at: float, *, deadline_seconds: float
-) -> tuple[Course, ...]:
+@dataclass(frozen=True, slots=True)
+class Courses:
+    """What the signals did. `failed`: why some could not be asked, so that nothing may be said to be absent; else empty."""
+
+    known: tuple[Course, ...] = ()
+    failed: str = ""
+
+
+async def gather_courses(source: PastSource, rules: RuleSet, service: str, at: float, *, deadline_seconds: float) -> Courses:
     """Courses of the service and of everything it depends on, up to `at`."""
     wanted = frozenset((service, *list_dependencies(rules.catalogue, service)))
     plan = plan_signals(rules.rules)
@@ -51,7 +57,9 @@ async def gather_courses(
         )
     )
     outcomes = dict(zip(queries, answers, strict=True))
-    return tuple(course for rule, signal, texts in plan for course in read_courses(rule, signal, texts, outcomes, wanted))
+    known = tuple(course for rule, signal, texts in plan for course in read_courses(rule, signal, texts, outcomes, wanted))
+    fault = next((answer for answer in answers if isinstance(answer, QueryFailed)), None)
+    return Courses(known, "" if fault is None else f"{fault.reason.value}: {fault.detail}".removesuffix(": "))
 
 
 def plan_signals(rules: Sequence[Rule]) -> list[Planned]:

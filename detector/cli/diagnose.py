@@ -6,9 +6,12 @@ Exit code 0 when nothing is bad (unknown alone is no finding), 1 when something 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlencode
 
 import typer
 
@@ -23,8 +26,11 @@ if TYPE_CHECKING:
     from detector.domain.check import Diagnosis
     from detector.domain.deploy import Deploy
     from detector.domain.rule import RuleSet
+    from detector.transport.exchange import Exchange, Request
 
 LIVE_SECONDS = 300.0
+DAEMON_SECONDS = 5.0
+DAEMON_BYTES = 1 << 20
 _MARKS = {"ok": "✅", "bad": "🔴", "unknown": "❔"}
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -75,23 +81,47 @@ def _load_rules(settings: Settings) -> RuleSet:
 class _RemoteDeploys:
     """The daemon's log of deploys; without a daemon none is known, and the diagnosis works all the same."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, exchange: Exchange) -> None:
+        self._url = settings.daemon_url
+        self._token = settings.read_token or settings.write_token
+        self._exchange = exchange
 
     async def list_deploys(self, service: str | None, since: float, until: float, limit: int) -> list[Deploy]:
-        """Those that the daemon was told of."""
-        return await asyncio.to_thread(self._ask, service, since, until, limit)
-
-    def _ask(self, service: str | None, since: float, until: float, limit: int) -> list[Deploy]:
-        from detector.cli.client import Client, DaemonError
+        """Those that the daemon was told of. Bounded as a whole: a daemon that drips its answer must not hold the command."""
         from detector.domain.deploy import Deploy
+        from detector.ports.error import PermanentError, TemporaryError
+        from detector.transport.fault import ExchangeError, Fault
 
-        client = Client(self._settings)
         try:
-            found = list(client.list("/api/v1/deploys", limit, service=service, since=since, until=until))
-        except DaemonError:
-            return []
-        return [Deploy(told["service"], told["version"], told["at"], told["by"], told["url"]) for told in found]
+            reply = await self._exchange.send(self._make_request(service, since, until, limit))
+        except ExchangeError as error:
+            if error.fault is Fault.CONNECT:
+                return []
+            raise TemporaryError(f"the daemon: {error.detail or error.fault.value}") from error
+        if reply.status != HTTPStatus.OK:
+            raise PermanentError(f"the daemon at {self._url} answered {reply.status}; check DETECTOR_URL and DETECTOR_READ_TOKEN")
+        try:
+            found = json.loads(reply.body)
+            return [Deploy(told["service"], told["version"], told["at"], told["by"], told["url"] or "") for told in found]
+        except (ValueError, TypeError, KeyError) as error:
+            raise PermanentError(f"what answers at {self._url} is not detector; check DETECTOR_URL") from error
+
+    def _make_request(self, service: str | None, since: float, until: float, limit: int) -> Request:
+        from detector.transport.exchange import Request
+
+        wanted = {"service": service, "since": since, "until": until, "limit": limit}
+        query = urlencode({name: value for name, value in wanted.items() if value})
+        headers = {"Accept": "application/json"}
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token.get_secret_value()}"
+        return Request(
+            method="GET",
+            url=f"{self._url}/api/v1/deploys?{query}",
+            deadline_seconds=DAEMON_SECONDS,
+            headers=headers,
+            max_bytes=DAEMON_BYTES,
+            repeatable=True,
+        )
 
 
 async def _diagnose(settings: Settings, rules: RuleSet, service: str, at: float, *, live: bool) -> Diagnosis:
@@ -103,18 +133,23 @@ async def _diagnose(settings: Settings, rules: RuleSet, service: str, at: float,
 
     async with Exchange(make_exchange_option(settings)) as prometheus, Exchange() as outside:
         source = PrometheusSource(prometheus, settings.prometheus_url)
-        return await Diagnostician(source, OutsideWorld(outside), _RemoteDeploys(settings)).diagnose(rules, service, at, live=live)
+        deploys = _RemoteDeploys(settings, outside)
+        diagnostician = Diagnostician(source, OutsideWorld(outside), deploys, graph_url=settings.graph_url)
+        return await diagnostician.diagnose(rules, service, at, live=live)
 
 
 def _show(found: Diagnosis) -> None:
     for result in found.results:
         print(clean(f"{_MARKS[result.verdict.value]} {result.check.value}: {result.message}"))
-        if result.link:
-            print(f"   {clean(result.link)}")
     if found.suspects:
         print("suspects, likeliest first:")
         for place, suspect in enumerate(found.suspects, 1):
             print(clean(f"  {place}. {suspect.service} ({suspect.score:.2f}): {suspect.why}"))
     else:
-        print("suspects: no cause found")
+        print(clean(f"suspects: no cause found ({found.unranked})"))
+    links = {result.link: result.check.value for result in reversed(found.results) if result.link and result.verdict.value == "bad"}
+    if links:
+        print("look further:")
+        for link, name in reversed(links.items()):
+            print(clean(f"  {name}: {link}"))
     print(f"{clean(found.service)} at {show_time(found.at)}", file=sys.stderr)

@@ -60,12 +60,16 @@ def describe_result(result: Result) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found for a service at a moment; results in the order of `Check`, suspects likeliest first."""
+    """What was found for a service at a moment; results in the order of `Check`, suspects likeliest first.
+
+    `unranked`: why there is no suspect, where there is none.
+    """
 
     service: str
     at: float
     results: tuple[Result, ...] = ()
     suspects: tuple[Suspect, ...] = ()
+    unranked: str = ""
 
     @property
     def first_bad(self) -> Result | None:

@@ -40,7 +40,10 @@ DEPLOY = (
     ),
     Measurement(
         "deployments in the last hour",
-        'changes(kube_deployment_status_observed_generation{deployment="$service"}[1h])',
+        # every change of the specification counts a generation, and that of an autoscaler is no deploy
+        'changes(kube_deployment_status_observed_generation{deployment="$service"}[1h]) - '
+        'changes(kube_deployment_spec_replicas{deployment="$service"}[1h])'
+        ' or changes(kube_deployment_status_observed_generation{deployment="$service"}[1h])',
         above=0.0,
     ),
     Measurement("process started", _own("max by (instance) (process_start_time_seconds{@})"), since_seconds=RECENT_SECONDS),
@@ -74,7 +77,12 @@ DATABASE = (
     Measurement("MySQL up", "mysql_up", below=1.0),
     _full("MySQL connections used", "mysql_global_status_threads_connected", "mysql_global_variables_max_connections"),
     Measurement("MySQL slow queries", "increase(mysql_global_status_slow_queries[$window])", above=10.0),
-    Measurement("MySQL replication lag", "mysql_slave_status_seconds_behind_master", above=30.0, unit=Unit.SECONDS),
+    Measurement(
+        "MySQL replication lag",
+        "mysql_slave_status_seconds_behind_master or mysql_slave_status_seconds_behind_source",
+        above=30.0,
+        unit=Unit.SECONDS,
+    ),
     Measurement("Redis up", "redis_up", below=1.0),
     _full("Redis clients used", "redis_connected_clients", "redis_config_maxclients"),
     _full("Redis memory used", "redis_memory_used_bytes", "redis_memory_max_bytes", 0.95),

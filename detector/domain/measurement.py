@@ -45,13 +45,17 @@ class Measurement:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What one measurement said. `excess` orders the bad ones, worst first; `failed`: why nothing may be believed."""
+    """What one measurement said. `excess` orders the bad ones, worst first; `failed`: why nothing may be believed.
+
+    `link`: where to look at it.
+    """
 
     name: str
     verdict: Verdict
     text: str = ""
     excess: float = 0.0
     failed: str = ""
+    link: str = ""
 
 
 def fill(query: str, service: str, window: str) -> str:
@@ -73,14 +77,17 @@ def judge(measurement: Measurement, outcome: Outcome, at: float) -> Evidence:
 
 
 def conclude(check: Check, found: Sequence[Evidence], link: str = "") -> Result:
-    """What a check says: bad if anything is, unknown if anything could not be asked or nothing is known, else OK."""
+    """What a check says: bad if anything is, unknown if anything could not be asked or nothing is known, else OK.
+
+    `link` is where to look further; without it, where the evidence that is named first can be seen.
+    """
     bad = sorted((item for item in found if item.verdict is Verdict.BAD), key=lambda item: -item.excess)
     if bad:
         more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        return Result(check, Verdict.BAD, "; ".join(item.text for item in bad[:SHOWN]) + more, link)
+        return Result(check, Verdict.BAD, "; ".join(item.text for item in bad[:SHOWN]) + more, link or _find_link(bad))
     failed = next((item for item in found if item.failed), None)
     if failed is not None:
-        return Result(check, Verdict.UNKNOWN, f"{failed.name} could not be asked: {failed.failed}", link)
+        return Result(check, Verdict.UNKNOWN, f"{failed.name} could not be asked: {failed.failed}", link or failed.link)
     good = [item for item in found if item.verdict is Verdict.OK]
     if not good:
         names = list(dict.fromkeys(item.name for item in found))
@@ -89,7 +96,11 @@ def conclude(check: Check, found: Sequence[Evidence], link: str = "") -> Result:
         return Result(check, Verdict.UNKNOWN, tried if names else "nothing to look at", link)
     good.sort(key=lambda item: -item.excess)
     more = f"; {len(good) - SHOWN} more fine" if len(good) > SHOWN else ""
-    return Result(check, Verdict.OK, "; ".join(item.text for item in good[:SHOWN]) + more, link)
+    return Result(check, Verdict.OK, "; ".join(item.text for item in good[:SHOWN]) + more, link or _find_link(good))
+
+
+def _find_link(found: Sequence[Evidence]) -> str:
+    return next((item.link for item in found if item.link), "")
 
 
 def _judge_series(measurement: Measurement, series: Mapping[Labels, float], at: float) -> Evidence:

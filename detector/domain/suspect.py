@@ -87,6 +87,16 @@ def rank_suspects(catalogue: Catalogue, service: str, courses: Iterable[Course])
     return tuple(sorted(suspects, key=lambda suspect: (-suspect.score, -scene.strength(suspect.service), suspect.service)))
 
 
+def explain_silence(service: str, courses: Iterable[Course]) -> str:
+    """Why `rank_suspects` names nobody."""
+    own = [course for course in courses if course.service == service]
+    if not own:
+        return "no rule has a signal of it"
+    if all(course.measure_noise() is None for course in own):
+        return "its signals have too little history to compare with"
+    return "none of its signals changed beyond its usual spread in the last 25 minutes"
+
+
 def find_onset(courses: Sequence[tuple[Course, float]]) -> int | None:
     """The step after which the signals changed most, of those in the last 25 minutes; None where nothing did.
 

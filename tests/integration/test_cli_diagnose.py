@@ -118,7 +118,7 @@ def test_without_prometheus_every_query_says_so(place: Place) -> None:
     assert (code, errors.count("Traceback")) == (0, 0)
     assert "🔴" not in out
     assert "could not be asked: connect" in out
-    assert "suspects: no cause found" in out
+    assert "suspects: no cause found (its signals could not be asked: connect" in out
 
 
 @pytest.mark.parametrize(

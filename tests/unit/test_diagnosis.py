@@ -4,9 +4,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from detector.adapters.rulefile import RuleDirectory
 from detector.app.diagnosis import Diagnostician, Limit
 from detector.domain.catalogue import Catalogue, Service
 from detector.domain.check import Check, Diagnosis, Result, Verdict
@@ -108,9 +112,12 @@ def make_rules(diagnosis: Mapping[str, object] | None = None) -> RuleSet:
     return RuleSet((), Catalogue({"shop": service}), "")
 
 
-async def diagnose(world: World, rules: RuleSet | None = None, *, live: bool = True) -> dict[Check, Result]:
+async def diagnose(
+    world: World, rules: RuleSet | None = None, *, live: bool = True, limit: Limit = QUICK, graph_url: str = ""
+) -> dict[Check, Result]:
     """The results by check."""
-    found = await Diagnostician(world, world, world, limit=QUICK).diagnose(rules or make_rules(), "shop", NOW, live=live)
+    diagnostician = Diagnostician(world, world, world, limit=limit, graph_url=graph_url)
+    found = await diagnostician.diagnose(rules or make_rules(), "shop", NOW, live=live)
     assert [result.check for result in found.results] == list(Check)
     return {result.check: result for result in found.results}
 
@@ -167,6 +174,82 @@ async def test_a_source_that_hangs_delays_only_its_own_check(source: str) -> Non
     assert {check for check, result in found.items() if result.verdict is Verdict.UNKNOWN} == hit
     assert {check for check, result in found.items() if result.verdict is Verdict.OK} == set(Check) - hit
     assert all(found[check].message == "no answer within 0.2 s" for check in hit)
+
+
+@pytest.mark.parametrize("reason", ["no answer within 0.05 s", "down"])
+async def test_without_the_log_of_deploys_prometheus_still_tells(reason: str) -> None:
+    """The log of deploys hangs or fails: a deploy that Prometheus shows is found all the same, and without one it is unknown."""
+    world = World()
+    if reason == "down":
+        world.broken["log of deploys"] = TemporaryError("down", attempted=False)
+    else:
+        world.hanging.add("log of deploys")
+    limit = replace(QUICK, deploy_log_seconds=0.05, check_seconds=20.0, budget_seconds=30.0)
+    found = (await diagnose(world, limit=limit))[Check.DEPLOY]
+    assert (found.verdict, found.message) == (Verdict.UNKNOWN, f"log of deploys could not be asked: {reason}")
+    world.bad.add("deploys")
+    assert (await diagnose(world, limit=limit))[Check.DEPLOY].verdict is Verdict.BAD
+
+
+async def test_two_hanging_sources_of_a_check_cost_the_time_of_one() -> None:
+    """The log is read while the metrics are asked: lock lines are heard though the query takes most of the check's time."""
+
+    class Slow(World):
+        async def query(self, expr: str, at: float, *, deadline_seconds: float) -> Outcome:
+            await asyncio.sleep(1.0)
+            return QueryFailed(FailureReason.TIMEOUT, "slow")
+
+        async def read_errors(self, logs: Logs, at: float, limit: int) -> Sequence[str]:
+            await asyncio.sleep(1.0)
+            return ["ERROR deadlock detected"]
+
+    limit = Limit(budget_seconds=30.0, check_seconds=1.9, course_seconds=0.2)
+    assert (await diagnose(Slow(), limit=limit))[Check.CONCURRENCY].verdict is Verdict.BAD
+
+
+async def test_what_could_not_be_asked_is_not_called_absent(tmp_path: Path) -> None:
+    """The rules' queries fail or hang: traffic, error rate and suspects say so, and not that there is no such metric."""
+
+    class Failing(World):
+        async def query_matrix(
+            self, expr: str, start: float, count: int, step_seconds: float, *, deadline_seconds: float
+        ) -> MatrixOutcome:
+            await self._meet("history")
+            return QueryFailed(FailureReason.HTTP_STATUS, "answered 503")
+
+    (tmp_path / "r.yaml").write_text("rules: [{name: r, by: [service], signals: {error_rate: {ratio: [a, b]}}, open: 'true'}]")
+    rules = RuleDirectory(tmp_path).load().rules
+    for hanging, why in ((False, "http_status: answered 503"), (True, "no answer within 0.2 s")):
+        world = Failing()
+        world.hanging |= {"history"} if hanging else set()
+        limit = replace(QUICK, check_seconds=20.0, budget_seconds=30.0)
+        found = await Diagnostician(world, world, limit=limit).diagnose(rules, "shop", NOW)
+        by_check = {result.check: result for result in found.results}
+        for check in (Check.TRAFFIC, Check.ERROR_RATE):
+            assert (by_check[check].verdict, by_check[check].message) == (
+                Verdict.UNKNOWN,
+                f"the rules' signals could not be asked: {why}",
+            )
+        assert found.unranked == f"its signals could not be asked: {why}"
+
+
+async def test_each_check_links_to_what_it_saw() -> None:
+    """A graph of the worst query, the status page, the deploy; where the catalogue names a dashboard, that one."""
+    world = World()
+    world.bad |= {"database"}
+    diagnosis = {**DIAGNOSIS, "third_parties": {"statuspages": {"stripe": "https://status.example/api/v2/summary.json"}}}
+    rules = make_rules(diagnosis)
+    found = await diagnose(world, rules, graph_url="http://prometheus:9090/prefix/")
+    parts = urlsplit(found[Check.DATABASE].link)
+    assert (parts.netloc, parts.path) == ("prometheus:9090", "/prefix/graph")
+    assert parse_qs(parts.query)["g0.expr"] == ["database"]
+    assert parse_qs(parts.query)["g0.end_input"] == ["2027-01-15 08:00:00"]
+    assert found[Check.THIRD_PARTIES].link == "https://status.example"
+    measured = set(Check) - {Check.THIRD_PARTIES, Check.ERRORS}
+    assert all("/graph?" in found[check].link for check in measured)
+    service = Service("shop", diagnosis=diagnosis, dashboard="https://grafana.example/shop")
+    found = await diagnose(world, RuleSet((), Catalogue({"shop": service}), ""), graph_url="http://prometheus:9090")
+    assert {result.link for result in found.values()} == {"https://grafana.example/shop", "https://status.example"}
 
 
 async def test_everything_hanging_ends_within_the_budget() -> None:

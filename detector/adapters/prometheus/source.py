@@ -20,6 +20,7 @@ from detector.transport.fault import ExchangeError, Fault
 DEFAULT_DEADLINE_SECONDS = 10.0
 DEFAULT_PERMITS = 16
 _OK = 200
+_LEAST_SECONDS = 0.02  # less is no time to ask anything
 
 WarningListener: TypeAlias = Callable[[str, str], None]
 
@@ -111,9 +112,11 @@ class PrometheusSource:
             async with asyncio.timeout(deadline_seconds):
                 await self._permits.acquire()
         except TimeoutError:
-            return QueryFailed(FailureReason.TIMEOUT, f"waited {deadline_seconds:g} s behind other queries that hang")
+            return _give_up(deadline_seconds)
         try:
             remaining_seconds = deadline_seconds - (time.monotonic() - started)
+            if remaining_seconds < _LEAST_SECONDS:  # its permit came from one that hung as long
+                return _give_up(deadline_seconds)
             reply = await self._exchange.send(self._make_request(path, form, remaining_seconds))
         except ExchangeError as error:
             return QueryFailed(_translate_fault(error.fault), error.detail)
@@ -144,6 +147,10 @@ class PrometheusSource:
         if self._on_warning is not None:
             for text in annotations:
                 self._on_warning(expr, text)
+
+
+def _give_up(deadline_seconds: float) -> QueryFailed:
+    return QueryFailed(FailureReason.TIMEOUT, f"waited {deadline_seconds:g} s behind other queries that hang")
 
 
 def _write_time(seconds: float) -> str:

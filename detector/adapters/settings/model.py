@@ -302,6 +302,12 @@ class Settings(BaseSettings):
         return self.url or f"http://{_reachable(self.listen)}"
 
     @property
+    def graph_url(self) -> str:
+        """What links to a graph point to: where Prometheus is, without a name and password in it."""
+        parts = urlsplit(self.prometheus_url)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+    @property
     def page_url(self) -> str:
         """What links in pages point to."""
         return self.external_url or f"http://{self.listen}"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from detector.domain.catalogue import Catalogue, Service
 from detector.domain.course import HISTORY_STEPS, RECENT_STEPS, Course
-from detector.domain.suspect import Suspect, rank_suspects
+from detector.domain.suspect import Suspect, explain_silence, rank_suspects
 
 STEPS = HISTORY_STEPS + 1
 BROKE = 8  # steps before the end
@@ -44,6 +44,14 @@ def test_nothing_changed_names_nobody() -> None:
     """No cause found beats a guess."""
     catalogue = make_catalogue({"shop": ["cart"], "cart": ["db"]})
     assert rank_suspects(catalogue, "shop", [latency("shop"), latency("cart"), latency("db")]) == ()
+
+
+def test_it_says_why_nobody_is_named() -> None:
+    """No signal, no history, or no change: three different things."""
+    young = Course("shop", "latency", (*[None] * (STEPS - 5), 0.1, 0.1, 0.9, 0.9, 0.9))
+    assert explain_silence("shop", [latency("cart", 1.0)]) == "no rule has a signal of it"
+    assert explain_silence("shop", [young]) == "its signals have too little history to compare with"
+    assert explain_silence("shop", [young, latency("shop")]).startswith("none of its signals changed")
 
 
 def test_without_signals_nobody_is_named() -> None:
