@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from detector.app.inbox import LOOK_SECONDS
 from tests.kit.prometheus import Prometheus
 from tests.kit.wait import wait_until
 
@@ -95,6 +98,39 @@ async def test_a_prometheus_that_alerts_here_opens_and_resolves_an_incident(
         await booth.wait_open(0)
         assert (await booth.daemon.wait_incident("db", "resolved"))["id"] == incident["id"]
         assert len(booth.pagerduty.alerts()) == 1
+    finally:
+        await asyncio.to_thread(prometheus.stop)
+
+
+async def test_a_sender_that_vanishes_is_not_ok(
+    prometheus_bin: Path, enter_booth: EnterBooth, tmp_path: Path, write_elsewhere: Callable[[int], Path]
+) -> None:
+    """Frozen while its alert fires, past every endsAt: nothing resolves, where Alertmanager would; back, its resolve does."""
+    del prometheus_bin  # asked for its skip
+    booth = await enter_booth()
+    await booth.daemon.start()
+    prometheus = Prometheus(
+        tmp_path / "elsewhere",
+        rule_files=[write_elsewhere(1)],
+        alertmanagers=[f"127.0.0.1:{booth.daemon.port}"],
+        options=["--rules.alert.resend-delay=1s"],
+    )
+    try:
+        await asyncio.to_thread(prometheus.start)
+        await booth.wait_open(1)
+        await asyncio.to_thread(prometheus.freeze)
+
+        (shown,) = await booth.daemon.get("/api/v2/alerts")
+        late = datetime.fromisoformat(shown["endsAt"]).timestamp() + LOOK_SECONDS + 1.0
+        await wait_until(lambda: time.time() > late, "its word holds no more, and was looked at since", seconds=60)
+        incident = await booth.daemon.incident("db")
+        assert incident is not None
+        assert (incident["status"], booth.count_sent("resolve")) == ("open", 0)
+        write_elsewhere(0)
+        prometheus.thaw()
+        prometheus.reload()
+        await booth.wait_open(0)
+        assert (await booth.daemon.wait_incident("db", "resolved"))["id"] == incident["id"]
     finally:
         await asyncio.to_thread(prometheus.stop)
 
