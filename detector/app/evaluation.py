@@ -16,6 +16,7 @@ from detector.domain.alert import AlertState, Change, Transition
 from detector.domain.blind import RuleHealth
 from detector.domain.judgement import Evaluation
 from detector.domain.label import Labels
+from detector.domain.quantity import format_signal
 from detector.domain.reading import plan_queries, read_signals, settle_lag
 
 if TYPE_CHECKING:
@@ -188,8 +189,9 @@ def describe_alert(transition: Transition) -> str:
     track = state.signals.get(state.signal or "")
     if track is None or track.value is None:
         return f"{transition.service}: {transition.rule}"
-    bound = "" if state.threshold is None else f", threshold {state.threshold:.4g}"
-    return f"{transition.service}: {state.signal} is {track.value:.4g}{bound}"
+    signal, value, threshold = state.signal or "", track.value, state.threshold
+    bound = "" if threshold is None else f", threshold {format_signal(signal, threshold, value)}"
+    return f"{transition.service}: {signal} is {format_signal(signal, value, threshold)}{bound}"
 
 
 async def _advance_all(evaluation: Evaluation, states: Mapping[Labels, AlertState]) -> _Found:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from detector.ports.store import Store
 
 REFRESH_SECONDS = 5.0
+TOLD_SECONDS = 60.0
 MOST_MUTES = 1000  # every alert is held against every mute in each decision
 
 
@@ -41,6 +42,7 @@ class MuteBoard:
         self._observer = observer
         self._kept: Mapping[str, KeptMute] = {}
         self._lock = asyncio.Lock()
+        self._ended: tuple[Mute, ...] = ()
         self._told: tuple[Mute, ...] = ()
         self._failing = False
         self._listeners: list[Callable[[], None]] = []
@@ -50,9 +52,10 @@ class MuteBoard:
         self._listeners.append(listener)
 
     def current(self, now: float) -> tuple[Mute, ...]:
-        """Mutes that have not ended at `now`; some may not have begun."""
+        """Mutes that have not ended at `now`, some of which may not have begun, and those ended by hand a moment ago: by whom."""
         kept = (kept.held for kept in self._kept.values() if not kept.ended(now))
-        return (*kept, *self._list_windows(now))
+        ended = (mute for mute in self._ended if now < mute.ends + TOLD_SECONDS)
+        return (*kept, *self._list_windows(now), *ended)
 
     def next_change(self, after: float) -> float | None:
         """The next moment after `after` at which a mute begins or ends."""
@@ -116,6 +119,7 @@ class MuteBoard:
                 how = f"was ended by {kept.expired_by}" if kept.expired is not None else "has ended by itself"
                 raise ResponseError(f"{kept.mute.kind.value} {identity} {how}; nothing to do")
             self._kept = {name: known for name, known in self._kept.items() if name != identity}
+            self._ended = (*(mute for mute in self._ended if now < mute.ends + TOLD_SECONDS), kept.held)
         self._observer.note("silence ended", kind=kept.mute.kind.value, id=identity, by=by)
         self._tell()
         return kept

@@ -36,7 +36,7 @@ from detector.domain.recovery import begin_verification, finish, list_verificati
 from detector.domain.severity import Severity
 from detector.domain.storm import fold, settle_storms
 from detector.domain.ticket import describe_breach, describe_recovery
-from detector.domain.watch import FLAPPING_RELAPSES, FLAPPING_WITHIN_SECONDS, describe_mute, find_due, inform
+from detector.domain.watch import FLAPPING_RELAPSES, FLAPPING_WITHIN_SECONDS, describe_mute, find_due, find_muter, inform
 
 
 def correlate(
@@ -347,10 +347,11 @@ def _mute(ledger: Ledger, before: Incident | None, incident: Incident) -> tuple[
     """Say when the incident becomes muted or is no longer; also when its mute ends. `before` as it was last settled."""
     text, ends = describe_mute(ledger, incident)
     if text and not incident.muted:
-        ledger.say(incident, "muted", text)
+        ledger.say(incident, "muted", text, actor=find_muter(ledger, incident, text))
         incident = ledger.put(replace(incident, muted=text, muted_since=ledger.now, heard=before.severity if before else None))
     elif text != incident.muted:
-        ledger.say(incident, "muted" if text else "unmuted", text or f"no longer muted: {incident.muted}")
+        by = find_muter(ledger, incident, text)
+        ledger.say(incident, "muted" if text else "unmuted", text or f"no longer muted: {incident.muted}", actor=by)
         if not text and any(alert.firing for alert in incident.alerts.values()):
             ledger.add_news(incident, f"no longer muted ({incident.muted}), still firing: {incident.summary}")
         incident = ledger.put(replace(incident, muted=text))

@@ -64,7 +64,7 @@ class MuteKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Mute:
-    """One reason to stay quiet between `starts` and `ends` (unix seconds)."""
+    """One reason to stay quiet between `starts` and `ends` (unix seconds). `ended_by`: who ended it before its time."""
 
     id: str
     kind: MuteKind
@@ -73,6 +73,12 @@ class Mute:
     ends: float
     author: str
     reason: str
+    ended_by: str = ""
+
+    @property
+    def words(self) -> str:
+        """What timelines say of it."""
+        return f"{self.kind.value} {self.id} by {self.author}: {self.reason}"
 
     def covers(self, labels: Mapping[str, str], now: float) -> bool:
         """Whether it holds now and every matcher is satisfied."""

@@ -16,7 +16,7 @@ from typing import TypeAlias
 from detector.domain.baseline import find_floor
 from detector.domain.label import Labels, project_labels
 from detector.domain.outcome import NoData, QueryFailed, RangeOutcome
-from detector.domain.quantity import format_number
+from detector.domain.quantity import format_signal
 from detector.domain.reading import Readings, divide, fill_window, signal_queries
 from detector.domain.rule import Instant, Ratio, Rule, Signal
 
@@ -81,7 +81,8 @@ def find_oddities(
             if value is None or rule.service_of(labels) not in services or not usual.finds_odd(value, floor):
                 continue
             name = " ".join(filter(None, [rule.name, signal.name, _show_labels(labels)]))
-            text = f"{name} is {format_number(value)}, usually {format_number(usual.middle)}"
+            now, then = format_signal(signal.name, value, usual.middle), format_signal(signal.name, usual.middle, value)
+            text = f"{name} is {now}, usually {then}"
             found.append(Oddity(name, text))
     return tuple(found)
 

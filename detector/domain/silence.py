@@ -56,7 +56,7 @@ class KeptMute:
         """The mute with the end that counts."""
         if self.expired is None:
             return self.mute
-        return replace(self.mute, ends=min(self.mute.ends, self.expired))
+        return replace(self.mute, ends=min(self.mute.ends, self.expired), ended_by=self.expired_by)
 
     def ended(self, now: float) -> bool:
         """Whether it is over for good."""

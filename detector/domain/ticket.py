@@ -12,6 +12,7 @@ from detector.domain.check import describe_result
 from detector.domain.incident import Incident, JoinedAlert, Status
 from detector.domain.label import make_labels
 from detector.domain.offer import order_offers
+from detector.domain.quantity import format_signal
 
 FACT_ALERTS = 50
 FACT_CHARACTERS = 300
@@ -133,8 +134,9 @@ def describe_breach(alert: JoinedAlert) -> str:
     track = alert.signals.get(alert.signal or "")
     if track is None or track.value is None:
         return ""
-    bound = "" if alert.threshold is None else f", threshold {alert.threshold:g}"
-    return f" ({alert.signal} {track.value:.6g}{bound})"
+    signal, value, threshold = alert.signal or "", track.value, alert.threshold
+    bound = "" if threshold is None else f", threshold {format_signal(signal, threshold, value)}"
+    return f" ({signal} {format_signal(signal, value, threshold)}{bound})"
 
 
 def describe_recovery(alert: JoinedAlert) -> str:
@@ -142,5 +144,6 @@ def describe_recovery(alert: JoinedAlert) -> str:
     track = alert.signals.get(alert.signal or "")
     if track is None or track.at_recovery is None:
         return ""
-    peak = "" if track.peak is None else f", peak {track.peak:.6g}"
-    return f" ({alert.signal} {track.at_recovery:.6g} at recovery{peak})"
+    signal, value, beside = alert.signal or "", track.at_recovery, (track.peak, alert.threshold)
+    peak = "" if track.peak is None else f", peak {format_signal(signal, track.peak, value, alert.threshold)}"
+    return f" ({signal} {format_signal(signal, value, *beside)} at recovery{peak})"

@@ -9,8 +9,8 @@ from detector.domain.audience import find_customer_due, open_channels, tell
 from detector.domain.duration import format_duration
 from detector.domain.escalation import escalate, find_escalation_due
 from detector.domain.incident import Incident, JoinedAlert, NoticeKind
-from detector.domain.ledger import Ledger
-from detector.domain.mute import find_mute
+from detector.domain.ledger import DETECTOR, Ledger
+from detector.domain.mute import MuteKind, find_mute
 from detector.domain.page import find_settle_end
 from detector.domain.severity import Severity
 
@@ -27,8 +27,20 @@ def describe_mute(ledger: Ledger, incident: Incident) -> tuple[str, float | None
     mutes = [mute for mute in found if mute is not None]
     if len(mutes) < len(firing):
         return "", None
-    words = dict.fromkeys(f"{mute.kind.value} {mute.id} by {mute.author}: {mute.reason}" for mute in mutes)
-    return "; ".join(words), min(mute.ends for mute in mutes)
+    return "; ".join(dict.fromkeys(mute.words for mute in mutes)), min(mute.ends for mute in mutes)
+
+
+def find_muter(ledger: Ledger, incident: Incident, text: str) -> str:
+    """Who did it, where a person muted the incident while it stood, or ended a mute of it early; else it came about by itself."""
+    if text:
+        acts = [
+            mute.author
+            for mute in ledger.mutes
+            if mute.kind is not MuteKind.WINDOW and mute.starts >= incident.opened and mute.words in text
+        ]
+    else:
+        acts = [mute.ended_by for mute in ledger.mutes if mute.ended_by and mute.words in incident.muted]
+    return acts[-1] if acts else DETECTOR
 
 
 def inform(ledger: Ledger, before: Incident | None, incident: Incident) -> Incident:

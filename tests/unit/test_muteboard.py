@@ -32,6 +32,11 @@ def _incident(stage: Stage) -> Incident:
     return incident
 
 
+def _list_muters(stage: Stage) -> list[tuple[str, str]]:
+    """Who muted while it stood, and who ended that early; `detector` where nobody did at that moment."""
+    return [(event.kind, event.actor) for event in stage.store.disk.events if event.kind in {"muted", "unmuted"}]
+
+
 def _told(stage: Stage) -> list[str]:
     return [event.kind for event in stage.store.disk.events if event.kind in {"muted", "unmuted", "resolved"}]
 
@@ -57,7 +62,7 @@ async def test_a_silence_while_firing_stops_everything_but_the_resolve() -> None
         await _show(stage, OK, 30)
         assert stage.kinds == ["trigger", "resolve"]
         assert (_incident(stage).status, _incident(stage).muted) == (Status.RESOLVED, "")
-        assert "muted" in _told(stage)
+        assert _list_muters(stage) == [("muted", "kim"), ("unmuted", "detector")]
 
 
 @pytest.mark.parametrize("how", ["by itself", "by hand"])
@@ -78,6 +83,7 @@ async def test_a_withheld_page_goes_out_when_the_silence_ends(how: str) -> None:
             end = began + 300
         await stage.clock.run(2.5)
         assert (stage.kinds, _told(stage)) == (["trigger"], ["muted", "unmuted"])
+        assert _list_muters(stage) == [("muted", "detector"), ("unmuted", "lee" if how == "by hand" else "detector")]
         (notice,) = stage.store.notices.values()
         assert end <= notice.at <= end + 1.5
         assert _incident(stage).muted == ""

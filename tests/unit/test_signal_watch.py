@@ -82,7 +82,7 @@ async def test_a_latency_that_stayed_high_is_said_once_and_pages_nobody() -> Non
         for _ in range(3):
             await stage.clock.run(60)
             await watch.look()
-        assert say(stage) == ["looks odd during the watch: latency error_rate service=shop is 0.9, usually 0.201"]
+        assert say(stage) == ["looks odd during the watch: latency error_rate service=shop is 90%, usually 20.1%"]
         assert stage.kinds == before
         assert sorted(query for query, _, _ in source.asked) == ["errors", "p95"]
         assert all(end <= incident.opened and end - start == 3600.0 for _, start, end in source.asked)

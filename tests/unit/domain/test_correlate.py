@@ -17,7 +17,7 @@ from tests.kit.play import START, Play, make_course, told
 
 
 def test_an_alert_opens_an_incident_with_its_first_breach() -> None:
-    """Start to the second of the breach; the page says value, threshold and peak."""
+    """Start to the second of the breach; the page says value, threshold and peak, the timeline as people read them."""
     play = Play()
     assert play("fired errors high") == ["trigger 1:default"]
     incident = play.incident
@@ -28,6 +28,7 @@ def test_an_alert_opens_an_incident_with_its_first_breach() -> None:
     facts = notice.values
     assert (facts["value"], facts["threshold"], facts["peak_value"], facts["status"]) == (0.2, 0.01, 0.5, "open")
     assert play.said == ["breach", "opened", "config"]
+    assert play.course.events[0].message == "first breach seen by errors (error_rate 20%, threshold 1%)"
 
 
 def test_pending_and_cleared_alerts_are_nobodys_business() -> None:
@@ -258,7 +259,7 @@ def test_the_resolve_carries_the_value_at_recovery() -> None:
     facts = play.course.notices[-1].values
     assert (facts["value_at_recovery"], facts["peak_value"], facts["threshold"]) == (0.0001, 0.5, 0.01)
     assert facts["status"] == "resolved"
-    assert play.course.events[-1].message == "resolved (recovered) (error_rate 0.0001 at recovery, peak 0.5)"
+    assert play.course.events[-1].message == "resolved (recovered) (error_rate 0.01% at recovery, peak 50%)"
 
 
 def test_a_resolved_incident_is_watched_and_then_closed() -> None:

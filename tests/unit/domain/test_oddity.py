@@ -86,7 +86,7 @@ def test_the_unit_of_a_signal_does_not_matter(values: list[float], value: float,
 def test_a_latency_that_stays_high_is_named_with_what_is_usual() -> None:
     """The finding says rule, signal, labels, value and median."""
     before = past(P95, p95=[0.2, 0.21, 0.19] * 5)
-    assert find(P95, before, p95=0.8) == ["web p95 service=shop is 0.8, usually 0.2"]
+    assert find(P95, before, p95=0.8) == ["web p95 service=shop is 0.8 s, usually 0.2 s"]
     assert find(P95, before, p95=0.22) == []
 
 
@@ -94,10 +94,10 @@ def test_a_ratio_is_divided_before_it_is_compared() -> None:
     """Errors that grow with the traffic are usual; a share that was 0 must rise above 0.001; thin traffic says nothing."""
     before = past(ERRORS, errors=[1.0] * 20, total=[1000.0] * 20)
     assert find(ERRORS, before, errors=5.0, total=5000.0) == []
-    assert find(ERRORS, before, errors=50.0, total=1000.0) == ["web error_rate service=shop is 0.05, usually 0.001"]
+    assert find(ERRORS, before, errors=50.0, total=1000.0) == ["web error_rate service=shop is 5%, usually 0.1%"]
     never = past(ERRORS, total=[1000.0] * 20)
     assert find(ERRORS, never, errors=0.5, total=1000.0) == []
-    assert find(ERRORS, never, errors=5.0, total=1000.0) == ["web error_rate service=shop is 0.005, usually 0"]
+    assert find(ERRORS, never, errors=5.0, total=1000.0) == ["web error_rate service=shop is 0.5%, usually 0%"]
     assert find(ERRORS, before, errors=5.0, total=10.0) == []
 
 
