@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from detector.app.shelf import submit_on
 from detector.domain import response
+from detector.domain.deploy import Deploy, list_concerned, note_deploy
 from detector.domain.silence import list_muted
 from detector.ports.query import Action, MuteReport
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from detector.app.reloader import Reloader
     from detector.app.roster import Roster
     from detector.domain.alert import AlertState
-    from detector.domain.deploy import Deploy
     from detector.domain.incident import Book, Decision, Event, Incident
     from detector.domain.label import Labels
     from detector.domain.ledger import Paging
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from detector.ports.store import Decide, IncidentFilter, IncidentPage, Store
 
 TICK_LIMIT_SECONDS = 15.0
+SAME_MOMENT = 100
 
 
 class ReadingDesk:
@@ -135,9 +136,13 @@ class WritingDesk:
         return await self._board.expire(mute, by)
 
     async def add_deploy(self, told: Deploy) -> None:
-        """Keep what was told of a deploy."""
+        """Keep what was told of a deploy, once; what stands of its service gets a line in its timeline."""
+        known = await self._store.list_deploys(told.service, told.at, told.at, SAME_MOMENT)
         await self._store.add_deploy(told)
         self._on_deploy(told)
+        if all(each.id != told.id for each in known) and list_concerned(self._committer.book, told):
+            catalogue, paging, now = self._roster.catalogue, self._paging, self._clock.now()
+            await self._committer.submit_action(lambda book: note_deploy(book, catalogue, paging, told, now))
 
     async def _submit(self, incident: str, decide: Decide) -> Incident:
         """Commit it, on a closed incident too; the incident as it is now."""

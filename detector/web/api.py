@@ -208,7 +208,8 @@ def _add_faults(api: FastAPI) -> None:
 def _list_methods(api: FastAPI, path: str) -> str:
     """Of all routes there: the router knows only the first that fits."""
     there = [route for route in api.routes if isinstance(route, Route) and route.path_regex.match(path)]
-    return ", ".join(sorted({method for route in there for method in route.methods or ()}))
+    methods = {method for route in there for method in route.methods or ()}
+    return ", ".join(sorted(methods | ({"HEAD"} if "GET" in methods else set())))  # `site` asks GET for a HEAD
 
 
 def _say_fault(fault: Any) -> str:  # noqa: ANN401 - a dict of pydantic's

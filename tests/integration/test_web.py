@@ -223,7 +223,7 @@ FAULTS: dict[str, tuple[str, str, bytes, int, str]] = {
     "cursor": ("GET", "/api/v1/incidents?cursor=x", b"", 400, "cursor is not one that this daemon gave"),
     "path": ("GET", "/api/v1/nothing", b"", 404, "nothing is there"),
     "root": ("GET", "/nothing", b"", 404, "nothing is at /nothing"),
-    "method": ("PUT", "/api/v1/rules", b"{}", 405, "/api/v1/rules answers GET only"),
+    "method": ("PUT", "/api/v1/rules", b"{}", 405, "/api/v1/rules answers GET, HEAD only"),
     "no name": ("POST", "/api/v1/incidents/incident-00001/acknowledge", b"{}", 422, "by: Field required"),
     "empty note": ("POST", "/api/v1/incidents/incident-00001/note", b'{"by":"a","text":""}', 422, "text: String should have"),
     "not JSON": ("POST", "/api/v1/incidents/incident-00001/note", b"{", 422, "JSON decode error"),
@@ -271,8 +271,20 @@ async def test_a_fault_of_ours_is_a_problem_too(ask: Ask, daemon: MemoryDaemon, 
 async def test_a_refused_method_names_all_that_are_allowed(ask: Ask) -> None:
     """405 lists the methods of every route of that path."""
     answer = await ask("PUT", "/api/v1/deploys", b"{}", Content_Type="application/json")
-    assert _problem(answer) == (405, "/api/v1/deploys answers GET, POST only")
-    assert answer[1]["allow"] == "GET, POST"
+    assert _problem(answer) == (405, "/api/v1/deploys answers GET, HEAD, POST only")
+    assert answer[1]["allow"] == "GET, HEAD, POST"
+
+
+async def test_head_is_get_without_a_body(start: Callable[[Access], Awaitable[Ask]]) -> None:
+    """RFC 9110: status, headers and refusals of the GET, its length too, and nothing else; where only POST is, 405 says so."""
+    ask, bearing = await start(Access(READ, WRITE)), {"Authorization": f"Bearer {READ}"}
+    for path in ("/api/v1/incidents?limit=1", "/api/v1/incidents/incident-00001", "/api/v1/incidents/nothing", "/api/openapi.json"):
+        got, head = [await ask(method, path, **bearing) for method in ("GET", "HEAD")]
+        assert (head[0], head[2]) == (got[0], b"")
+        same = "content-type", "content-length", "link"
+        assert [head[1].get(name) for name in same] == [got[1].get(name) for name in same]
+    assert (await ask("HEAD", "/api/v1/incidents"))[0] == 401
+    assert (await ask("HEAD", "/api/v1/incidents/incident-00001/note", **bearing))[1]["allow"] == "POST"
 
 
 async def test_tokens(start: Callable[[Access], Awaitable[Ask]], daemon: MemoryDaemon) -> None:
