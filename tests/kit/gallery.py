@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 NOW = 1_795_420_800.0
 OVER = "5e6f7a8b9c0d"
 OUTPUT = "gateway: primary -> backup (50%)\npool payments-backup: 3 of 3 healthy"
-RUN = MitigationRun("route-to-backup", "ana", NOW - 300, NOW - 296, "exit 0")
+RUN = MitigationRun("route-to-backup", "ana", NOW - 300, NOW - 296, "ended with exit code 0")
 OPENED = "#run-2"  # what a second mitigation would run
 PAGES = {
     "incidents": "/",
@@ -76,28 +76,32 @@ class Shop(MemoryDaemon):
     async def timeline(self, incident: str) -> Sequence[Event]:
         """From the breach to the second look."""
         if incident == "91b0c2d3e4f5":
-            told = [(-840, "detector", "opened", "latency_p99 2.1 s > 0.8 s"), (-839, "detector", "paged", "PagerDuty accepted it")]
+            told = [
+                (-840, "detector", "breach", "first breach seen by http-latency-p99 (latency_p99 2.1 s, threshold 0.8 s)"),
+                (-840, "detector", "opened", "opened as high: checkout answers slowly: p99 2.1s"),
+            ]
             return [Event(incident, NOW + at, *rest) for at, *rest in told]
         if incident != "7c1e90ab24d5":
             told = [
-                (-9000, "detector", "opened", ""),
-                (-8800, "tomasz", "acknowledged", ""),
-                (-700, "detector", "resolved", "recovered"),
+                (-9000, "detector", "breach", "first breach seen by http-errors (error_rate 2.2%, threshold 1%)"),
+                (-9000, "detector", "opened", "opened as medium: search fails 2.2% of its requests"),
+                (-8800, "tomasz", "acknowledged", "acknowledged"),
+                (-700, "detector", "resolved", "resolved (recovered) (error_rate 0.1% at recovery, peak 2.2%)"),
             ]
             return [Event(incident, NOW + at, *rest) for at, *rest in told]
         told = [
-            (-1260, "detector", "opened", "error_rate 6.1% > 1%"),
-            (-1259, "detector", "paged", "payments: PagerDuty accepted it"),
+            (-1260, "detector", "breach", "first breach seen by http-errors (error_rate 6.1%, threshold 1%)"),
+            (-1260, "detector", "opened", "opened as high: payments fails 6.1% of its requests"),
             (-1258, "detector", "check", "\u2705 recent deploy: no deploy in the last 2 h"),
             (-1257, "detector", "check", "\u2705 database: latency as an hour ago"),
             (-1257, "detector", "check", "\u2754 resources: no series of memory for payments"),
             (-1256, "detector", "check", "\U0001f534 third parties: card-gateway: 31% of calls fail since 07:38"),
-            (-1100, "ana", "acknowledged", ""),
-            (-900, "detector", "severity", "rose from high to critical: error_rate 12.9%"),
+            (-1100, "ana", "acknowledged", "acknowledged"),
+            (-900, "detector", "severity", "severity high -> critical"),
             (-640, "ana", "note", "Card gateway confirms an outage on their side.\nTicket 88121 is open with them."),
             (-300, "ana", "mitigation", "route-to-backup started: shopctl gateway use backup --share 50%"),
-            (-296, "ana", "mitigation", f"route-to-backup exit 0 after 4s; output: {OUTPUT}"),
-            (-120, "ana", "update", "identified: traffic moves to the backup gateway, ETA 10 min"),
+            (-296, "ana", "mitigation", f"route-to-backup ended with exit code 0 after 4s; output: {OUTPUT}"),
+            (-120, "ana", "update", "traffic moves to the backup gateway; ETA 10 min; identified"),
         ]
         return [Event(incident, NOW + at, *rest) for at, *rest in told]
 
