@@ -13,7 +13,21 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from benchmarks import backtest, crowd, evaluation, growth, history, idle, latency, listing, merge, profile, report, start
+from benchmarks import (
+    backtest,
+    crowd,
+    dependency,
+    evaluation,
+    growth,
+    history,
+    idle,
+    latency,
+    listing,
+    merge,
+    profile,
+    report,
+    start,
+)
 from benchmarks.petshop import detection, ranking
 from benchmarks.sidebyside import comparison
 
@@ -22,7 +36,7 @@ if TYPE_CHECKING:
 
     from benchmarks.question import Figure, Question, Say
 
-_MODULES = (start, evaluation, profile, merge, idle, crowd, latency, listing, comparison, ranking, detection, backtest)
+_MODULES = (start, evaluation, profile, merge, idle, crowd, latency, listing, comparison, ranking, detection, backtest, dependency)
 QUESTIONS = {question.name: question for question in (*(module.QUESTION for module in _MODULES), *growth.QUESTIONS)}
 QUICK = {comparison.QUESTION.name: comparison.QUICK_QUESTION}
 DONE, OVER, FAILED, USAGE = 0, 1, 1, 2

@@ -50,7 +50,7 @@ def make_channels(
                 connect(),
                 given.routing_keys,
                 events_url=given.events_url,
-                on_cut=lambda part: observer.note("page cut to PagerDuty's limits", part=part),
+                on_cut=observer.page_cut,
                 on_unknown_route=lambda route: observer.trouble("pagerduty", f"no routing key named {route!r}: default was used"),
             )
         )

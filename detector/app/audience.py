@@ -77,6 +77,11 @@ class Audience:
         for observer in self._observers:
             observer.backlog_seen(backlog, at)
 
+    def page_cut(self, part: str) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.page_cut(part)
+
     def trouble(self, what: str, detail: str) -> None:
         """Tell each."""
         for observer in self._observers:

@@ -47,6 +47,9 @@ class Observer(Protocol):
     def backlog_seen(self, backlog: Mapping[str, Backlog], at: float) -> None:
         """Undelivered rows by channel."""
 
+    def page_cut(self, part: str) -> None:
+        """Something in a page was over PagerDuty's limits and was cut; `part` says what."""
+
     def trouble(self, what: str, detail: str) -> None:
         """Something failed that no other method tells of, e.g. a commit."""
 

@@ -43,6 +43,7 @@ SHARDS = 64
 MOST_DEPLOYED = 1000
 OUTCOMES = ("ok", "no_data", "error")
 DELIVERY_OUTCOMES = ("accepted", "retried", "rejected", "collapsed")
+PAGE_PARTS = ("summary", "dedup_key", "field", "links", "custom_details")  # what may be over PagerDuty's limits
 _OPENED = (Status.OPEN, Status.ACKNOWLEDGED, Status.RESOLVED)  # a closed one leaves the book
 
 _EVALUATION = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -170,6 +171,10 @@ class Metrics:
             self._depth.labels(channel).set(0 if row is None else row.depth)
             self._oldest.labels(channel).set(0 if row is None or row.oldest is None else max(0.0, at - row.oldest))
 
+    def page_cut(self, part: str) -> None:
+        """Count."""
+        self._cuts.labels(part).inc()
+
     def trouble(self, what: str, detail: str) -> None:
         """Told by the log."""
 
@@ -260,6 +265,7 @@ class Metrics:
         self._page_seconds = Histogram(
             "detector_detection_to_page_seconds", "From the detection to the page.", buckets=_DELIVERY, registry=registry
         )
+        self._cuts = Counter("detector_page_cuts_total", "Parts of pages cut to PagerDuty's limits.", ["part"], registry=registry)
 
     def _make_daemon(self, registry: CollectorRegistry) -> None:
         self._reloaded = Gauge(
@@ -285,6 +291,8 @@ class Metrics:
                 histogram.labels(severity.value)
         for shard in range(SHARDS):
             self._leader.labels(str(shard))
+        for part in PAGE_PARTS:
+            self._cuts.labels(part)
         self._channels.update(channels)
         for channel in channels:
             for outcome in DELIVERY_OUTCOMES:

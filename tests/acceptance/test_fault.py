@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from tests.acceptance.conftest import EnterBooth
 
 FLAPS = 4
-NASTY = "a\r\nb <!channel> {{7*7}} #+/ \U0001f525 " + "x" * 300
+NASTY = "a\r\nb <!channel> {{7*7}} #+/ \U0001f525 " + "x" * 1200
 
 
 async def test_a_value_that_flaps_is_one_incident(enter_booth: EnterBooth) -> None:
@@ -35,7 +35,7 @@ async def test_a_value_that_flaps_is_one_incident(enter_booth: EnterBooth) -> No
 
 
 async def test_labels_that_mean_harm_page_and_resolve(enter_booth: EnterBooth) -> None:
-    """Line ends, markup, templates, emoji and 300 characters in a service's name: one valid alert, the same key to its end."""
+    """Line ends, markup, templates, emoji and 1,200 characters in a name: one valid alert, its cut counted, one key to its end."""
     booth = await enter_booth()
 
     def show(value: float) -> None:
@@ -47,6 +47,8 @@ async def test_labels_that_mean_harm_page_and_resolve(enter_booth: EnterBooth) -
     (alert,) = booth.pagerduty.alerts()
     assert "{{7*7}}" in alert.summary or "7*7" in alert.summary
     assert "49" not in alert.summary
+    assert await booth.daemon.metric("detector_page_cuts_total", part="summary") == 1
+    await booth.daemon.wait_line("page cut to PagerDuty's limits", "part=summary")
     show(0.0)
     await booth.wait_open(0)
     assert len(booth.pagerduty.alerts()) == 1

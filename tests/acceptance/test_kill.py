@@ -9,7 +9,7 @@ import pytest
 from tests.kit.killing import play_barrage, play_rounds
 from tests.kit.rule import SHORT_RULES
 
-ROUNDS, KILLS = 3, 12
+ROUNDS, KILLS = 5, 12
 
 
 @pytest.mark.timeout(600)

@@ -35,6 +35,9 @@ class RecordingObserver:
     def rule_evaluated(self, rule: str, outcome: str, seconds: float, at: float, detail: str) -> None:
         """Ignored."""
 
+    def page_cut(self, part: str) -> None:
+        """Ignored."""
+
     def slots_missed(self, rule: str, count: int) -> None:
         """Ignored."""
 

@@ -185,6 +185,9 @@ class Ear:
         del seconds, detail
         self.evaluated.append((rule, outcome, at))
 
+    def page_cut(self, part: str) -> None:
+        """No PagerDuty here."""
+
     def slots_missed(self, rule: str, count: int) -> None:
         """Add up."""
         self.missed[rule] = self.missed.get(rule, 0) + count

@@ -11,7 +11,7 @@ from tests.kit.killing import play_barrage, play_rounds
 from tests.kit.rule import SHORT_RULES
 
 KILLS = int(os.environ.get("DETECTOR_TEST_KILLS", "1000"))
-ROUNDS = int(os.environ.get("DETECTOR_TEST_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("DETECTOR_TEST_ROUNDS", "60"))
 
 
 def _choose_seed() -> int:

@@ -4,12 +4,13 @@ import re
 
 import pytest
 
+from detector.adapters.pagerduty.limit import Part
 from detector.domain.condition import Bindings, Comparison
 from detector.domain.incident import Decision, NoticeKind, Status
 from detector.domain.rule import Instant, Location, Policy, Recovery, Rule
 from detector.domain.severity import Severity
 from detector.ports.store import Backlog, Delivery
-from detector.web.metrics import Metrics
+from detector.web.metrics import PAGE_PARTS, Metrics
 from tests.kit.sample import make_incident
 
 
@@ -64,6 +65,7 @@ ZERO = [
     'detector_outbox_depth{channel="pagerduty"}',
     'detector_outbox_oldest_age_seconds{channel="pagerduty"}',
     "detector_detection_to_page_seconds_count",
+    *(f'detector_page_cuts_total{{part="{part}"}}' for part in Part),
     *(f'detector_time_to_{what}_seconds_count{{severity="high"}}' for what in ("acknowledge", "mitigate", "resolve")),
     "detector_event_loop_lag_seconds",
     'detector_leader{shard="0"}',
@@ -75,6 +77,15 @@ ZERO = [
 def test_a_series_exists_at_zero_from_the_start(metrics: Metrics, series: str) -> None:
     """Before anything happened the series is there, so that rate() and alerts on it work."""
     assert _value(metrics, series) == 0.0
+
+
+def test_what_is_cut_from_a_page_is_counted_by_part(metrics: Metrics) -> None:
+    """Each part that the channel may name has its series, and no other."""
+    assert set(PAGE_PARTS) == set(Part)
+    metrics.page_cut(Part.SUMMARY)
+    metrics.page_cut(Part.SUMMARY)
+    assert _value(metrics, 'detector_page_cuts_total{part="summary"}') == 2
+    assert _value(metrics, 'detector_page_cuts_total{part="links"}') == 0
 
 
 def test_the_build_and_the_reload_are_told(metrics: Metrics) -> None:

@@ -63,6 +63,13 @@ def test_what_people_have_written_is_kept(tmp_path: Path) -> None:
     assert archive.read("../abc") is None
 
 
+def test_folder_and_files_are_for_nobody_else(tmp_path: Path) -> None:
+    """0700 and 0600, as all that lies in the state directory."""
+    document = Path(FileArchive(tmp_path / "state" / "postmortems").write(Facts(INCIDENT, (), (), 86_800.0)))
+    assert {path.stat().st_mode & 0o777 for path in document.parent.iterdir()} == {0o600}
+    assert document.parent.stat().st_mode & 0o777 == 0o700
+
+
 def test_samples_are_written_as_rule_tests_read_them() -> None:
     """Folded runs, holes and fractions come back the same."""
     values = [1.0, 2.0, 3.0, 3.0, 3.0, 3.0, None, None, 0.25, 7.0, 5.0, 3.0]

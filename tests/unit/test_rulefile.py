@@ -456,6 +456,14 @@ def test_no_structure_breaks_the_loader(value: object) -> None:
     assert all(finding.line >= 1 and finding.column >= 1 and "\n" not in finding.message for finding in findings or ())
 
 
+@pytest.mark.parametrize(("text", "good"), [("z" * 4000, True), ("z" * 4001, False), ("{{ x }}" + "z" * 3994, False)])
+def test_a_text_longer_than_a_template_may_be_is_a_finding(text: str, good: bool) -> None:  # noqa: FBT001
+    """With markup in it or without: a page would show it as failed."""
+    found = find_faults(f"rules: [{{name: a, signals: {{x: up}}, open: x > 1, summary: '{text}'}}]\n")
+    assert (found is None) is good
+    assert found is None or "longer than 4000 characters" in found[0].message
+
+
 def test_every_severity_can_be_written() -> None:
     """The table of keys has a rung for each."""
     rules = FILE.find("rules")

@@ -134,6 +134,10 @@ class LogObserver:
         """One line."""
         self._log.error("trouble", what=what, detail=detail)
 
+    def page_cut(self, part: str) -> None:
+        """One line."""
+        self._log.info("page cut to PagerDuty's limits", part=part)
+
     def note(self, event: str, **facts: object) -> None:
         """One line."""
         self._log.info(event, **facts)

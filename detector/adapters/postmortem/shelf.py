@@ -42,7 +42,7 @@ class FileArchive:
     def write(self, facts: Facts) -> str:
         """Write both files; the document's path."""
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path = self._choose(facts.incident.id)
             picture = path.with_suffix(".svg")
             _replace(picture, draw_plot(facts))
@@ -130,11 +130,15 @@ def _read(path: Path) -> str:
 def _replace(path: Path, text: str) -> None:
     """Whole or not at all."""
     draft = path.with_name(f".{path.name}.draft")
-    with draft.open("w", encoding="utf-8", errors="replace") as file:
+    with open(draft, "w", encoding="utf-8", errors="replace", opener=_open_private) as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _read_curve(kept: dict[str, Any]) -> Curve:

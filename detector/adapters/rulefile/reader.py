@@ -28,6 +28,7 @@ IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 _URL = re.compile(r"https?://[^\s/?#@]+([/?#]\S*)?")  # without user and password: rule files hold no secrets
+_MOST_UNREAD = 4_000  # a text without markup that is longer than a template may be is refused like one: it would go out as failed
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 
@@ -212,7 +213,7 @@ class Reader:
         return self._refuse(node, f"`{name}` is {quote(node.text)}; true or false is needed")
 
     def _template(self, node: Scalar) -> str | _Absent:
-        if "{" not in node.text:
+        if "{" not in node.text and len(node.text) <= _MOST_UNREAD:
             return node.text
         from detector.adapters.template import TemplateRenderer  # noqa: PLC0415  imported only where a file has a template
 
