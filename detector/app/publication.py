@@ -11,7 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from detector.domain.incident import Status
-from detector.domain.publication import RECENT_SECONDS, choose_current, choose_recent, is_blind, publish
+from detector.domain.publication import RECENT_SECONDS, choose_current, choose_recent, is_blind, list_told, publish
 from detector.ports.error import OutsideError
 from detector.ports.store import IncidentFilter
 
@@ -54,7 +54,7 @@ class PublicDesk:
         current = choose_current(opened, catalogue)
         closed = await self._read_closed(frozenset(each.id for each in opened), now)
         recent = choose_recent([*opened, *closed], catalogue, now)
-        shown = {each.id: each for each in (*current, *recent)}
+        shown = {each.id: each for each in (*list_told(current), *recent)}
         timelines = {name: await self._read_timeline(each) for name, each in shown.items()}
         self._timelines = {name: self._timelines[name] for name in shown if name in self._timelines}
         return publish(current, recent, timelines, catalogue, blind=is_blind(opened))

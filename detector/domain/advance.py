@@ -30,6 +30,7 @@ ABSENT_AFTER_SECONDS = 180.0
 FORGET_AFTER_SECONDS = 3600.0
 LONGEST_RECOVERY_SECONDS = 3600.0
 CLIMB = 0.1
+_JOB = "job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +246,8 @@ def _is_gone(evaluation: Evaluation, policy: Policy, state: AlertState) -> bool:
     """Whether a target that vanished while it fired is gone for good: for `stale_after`, while the rest of its job answers."""
     if state.absent or (state.missing_seconds or 0.0) < policy.stale_after_seconds:
         return False
-    job = label_value(state.labels, "job")
-    return job is not None and any(label_value(labels, "job") == job for labels in evaluation.readings.keys)
+    job = label_value(state.labels, _JOB)
+    return job is not None and any(label_value(labels, _JOB) == job for labels in evaluation.readings.keys)
 
 
 def _judge_ladder(evaluation: Evaluation, policy: Policy, state: AlertState, gap: float, changes: _Changes) -> AlertState:
@@ -370,5 +371,6 @@ def _tell(rule: Rule, policy: Policy, change: Change, state: AlertState, now: fl
         watch_seconds=policy.watch_seconds,
         demote_after_seconds=policy.demote_after_seconds,
         stale_after_seconds=policy.stale_after_seconds,
+        gone_wait_seconds=0.0 if label_value(state.labels, _JOB) is None else 2 * rule.every_seconds,
         settle_by=(state.breached or now) + rule.severity_window_seconds if state.settling else None,
     )

@@ -115,6 +115,7 @@ class Transition:
     """One change of one alert at one evaluation, with everything `correlate` and the log need to tell of it.
 
     `summary` is the rule's template until the shell has rendered it. `reason` says why for ENDED, UNKNOWN and ABSENT.
+    `gone_wait_seconds`: after `stale_after` the next evaluation may find the target gone; as long as that can take.
     """
 
     change: Change
@@ -132,6 +133,7 @@ class Transition:
     watch_seconds: float = 1800.0
     demote_after_seconds: float = 300.0
     stale_after_seconds: float = 3600.0
+    gone_wait_seconds: float = 0.0
     settle_by: float | None = None
 
 

@@ -6,7 +6,9 @@ gets everything else it listens to, and always the end. The public hears of CRIT
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from detector.domain.disclosure import is_public
 from detector.domain.incident import Incident, NoticeKind
@@ -32,12 +34,22 @@ def open_channels(ledger: Ledger, incident: Incident) -> Incident:
     return incident
 
 
-def tell(ledger: Ledger, incident: Incident, kind: NoticeKind, message: str = "", *, actor: str = DETECTOR) -> Incident:
-    """Tell everybody who heard of the incident and listens to this kind."""
+def tell(
+    ledger: Ledger,
+    incident: Incident,
+    kind: NoticeKind,
+    message: str = "",
+    *,
+    actor: str = DETECTOR,
+    facts: Mapping[str, Any] | None = None,
+) -> Incident:
+    """Tell everybody who heard of the incident and listens to this kind. `facts`: what this notice says beside the incident's."""
     told = False
     for channel, route in ledger.paging.audience:
-        if f"{channel}:{route}" in incident.told and _listens(channel, route, kind, human=actor != DETECTOR):
-            incident = ledger.send(incident, kind, channel, route, message=message, actor=actor)
+        if f"{channel}:{route}" in incident.told and _listens(
+            channel, route, kind, human=actor != DETECTOR or bool(incident.route)
+        ):
+            incident = ledger.send(incident, kind, channel, route, message=message, actor=actor, facts=facts)
             told = True
     return ledger.put(replace(incident, updated=ledger.now)) if told else incident
 
@@ -65,6 +77,7 @@ def _should_know(ledger: Ledger, incident: Incident, channel: str, route: str) -
 
 
 def _listens(channel: str, route: str, kind: NoticeKind, *, human: bool) -> bool:
+    """`human`: a person said it, or it tells what a storm has come to."""
     match channel:
         case "email" if route == ON_CALL:
             return kind in _ON_CALL_HEARS or (human and kind is NoticeKind.UPDATE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -64,3 +64,7 @@ class Catalogue:
     def find(self, name: str) -> Service:
         """The entry of `name`, or one with the defaults."""
         return self.services.get(name) or Service(name)
+
+    def list_facing(self, names: Iterable[str]) -> list[str]:
+        """Those of the services that customers face."""
+        return [name for name in names if self.find(name).customer_facing]

@@ -10,7 +10,7 @@ batch arrive changes neither severity nor who is paged, and a thousand alerts of
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from detector.domain.ailment import OWN_RULES
@@ -34,7 +34,7 @@ from detector.domain.mute import Mute
 from detector.domain.page import open_pages
 from detector.domain.recovery import begin_verification, finish, list_verifications, needs_probes
 from detector.domain.severity import Severity
-from detector.domain.storm import fold, settle_storms
+from detector.domain.storm import fold, leave_storm, settle_storms
 from detector.domain.ticket import describe_breach, describe_recovery
 from detector.domain.watch import FLAPPING_RELAPSES, FLAPPING_WITHIN_SECONDS, describe_mute, find_due, find_muter, inform
 
@@ -188,8 +188,11 @@ def _open(ledger: Ledger, transition: Transition, alert: JoinedAlert) -> None:
     fold(ledger, incident)
 
 
-def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
-    """The same incident, its next episode, new keys: a trigger after a resolve would open another alert anyway."""
+def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert, *, repage: bool = False) -> None:
+    """The same incident, its next episode, new keys: a trigger after a resolve would open another alert anyway.
+
+    `repage`: it never ended; a human resolved it, and it pages once more whatever it did today.
+    """
     if incident.status is Status.CLOSED:  # of a fixed id: another event of the same kind
         incident = replace(incident, opened=alert.breached, detected=ledger.now, summary=alert.summary, root_cause="")
     again = replace(
@@ -216,7 +219,8 @@ def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
         checks=(),  # they told of the episode before
         suspects=(),
     )
-    flapping = sum(ledger.now - at <= FLAPPING_WITHIN_SECONDS for at in again.relapses) >= FLAPPING_RELAPSES
+    again = leave_storm(ledger, again)
+    flapping = not repage and sum(ledger.now - at <= FLAPPING_WITHIN_SECONDS for at in again.relapses) >= FLAPPING_RELAPSES
     if flapping:
         again = replace(again, quiet=incident.peak_severity)
     word = "flapping" if flapping else "relapse"
@@ -267,7 +271,8 @@ def _note_unknown(ledger: Ledger, transition: Transition) -> None:
         text = f"cannot be judged ({why}); state kept" if why else "can be judged again"
         ledger.say(incident, transition.change.value, f"{alert.rule} {text}", at=transition.at)
         ledger.touch(incident)
-        ledger.hold(incident, replace(alert, unknown=why, unknown_since=transition.at if why else None))
+        since = transition.at if why else None
+        ledger.hold(incident, replace(alert, unknown=why, unknown_since=since, gone_wait_seconds=transition.gone_wait_seconds))
 
 
 def _find_firing(ledger: Ledger, transition: Transition) -> Iterator[tuple[Incident, JoinedAlert]]:
@@ -296,7 +301,7 @@ def _settle(ledger: Ledger, before: Incident | None, incident: Incident) -> None
     settled = ledger.put(
         replace(
             incident,
-            services=tuple(dict.fromkeys([incident.service, *(alert.service for alert in alerts)])),
+            services=incident.services if incident.route else tuple(_list_services(incident)),
             rules=tuple(dict.fromkeys(alert.rule for alert in alerts)),
             severity=severity,
             peak_severity=max(incident.peak_severity, severity),
@@ -321,6 +326,10 @@ def _settle(ledger: Ledger, before: Incident | None, incident: Incident) -> None
         begin_verification(ledger, settled)
     else:
         finish(ledger, settled)
+
+
+def _list_services(incident: Incident) -> Iterable[str]:
+    return dict.fromkeys([incident.service, *(alert.service for alert in incident.alerts.values())])
 
 
 def _list_severities(incident: Incident, alert: JoinedAlert, now: float) -> list[tuple[Severity, float | None]]:
@@ -372,7 +381,7 @@ def _run_timer(ledger: Ledger, incident: Incident) -> None:
         ledger.touch(incident)
     elif firing and incident.status is Status.RESOLVED:
         ledger.say(incident, "still firing", "resolved by hand, and still firing after 15 min")
-        _relapse(ledger, incident, max(firing, key=lambda alert: alert.severity))
+        _relapse(ledger, incident, max(firing, key=lambda alert: alert.severity), repage=True)
     elif incident.resolved is not None and ledger.now < incident.resolved + incident.watch_seconds:
         ledger.put(replace(incident, due=incident.resolved + incident.watch_seconds))
     else:

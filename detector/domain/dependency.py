@@ -43,6 +43,7 @@ def find_related(ledger: Ledger, incident: Incident) -> tuple[str, ...]:
         for other in ledger.find_by_service(service)
         if other.id != incident.id
         and other.status.active
+        and not other.route
         and stand_together(incident.join, other.join, apart=_SHARED_ACROSS)
         and (service in below or abs(other.detected - incident.detected) <= JOIN_WITHIN_SECONDS)
     }

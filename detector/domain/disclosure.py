@@ -62,9 +62,18 @@ class Disclosure:
 
 
 def is_public(incident: Incident, catalogue: Catalogue) -> bool:
-    """Customers notice it: CRITICAL or HIGH at its worst, about a service they face. A storm is told by the incidents in it."""
-    facing = any(catalogue.find(service).customer_facing for service in incident.services)
-    return incident.peak_severity >= Severity.HIGH and facing and not (incident.own or incident.route)
+    """Customers notice it and hear of it by itself: what is folded into a storm, and no worse than it was then, the storm tells."""
+    return is_noticed(incident, catalogue) and not is_told_by_storm(incident)
+
+
+def is_noticed(incident: Incident, catalogue: Catalogue) -> bool:
+    """Customers notice it: CRITICAL or HIGH at its worst, about a service they face."""
+    return incident.peak_severity >= Severity.HIGH and bool(catalogue.list_facing(incident.services)) and not incident.own
+
+
+def is_told_by_storm(incident: Incident) -> bool:
+    """Whether it is part of a storm and never was worse than when it was folded."""
+    return bool(incident.folded) and incident.quiet is not None and incident.peak_severity <= incident.quiet
 
 
 def disclose(kind: NoticeKind, severity: Severity, facts: Mapping[str, Any]) -> Disclosure:
@@ -150,6 +159,9 @@ def _list_services(facts: Mapping[str, Any]) -> tuple[str, ...]:
     """Affected services by name; a name that is an address of the inside is left out."""
     listed = facts.get("services")
     names = [facts.get("service"), *(listed if isinstance(listed, (list, tuple)) else ())]
+    facing = facts.get("facing")  # of all services those that customers face; names of others say nothing to them
+    if isinstance(facing, (list, tuple)):
+        names = list(facing)
     clean = [cut_text(clean_line(name), _MAX_SERVICE_CHARACTERS) for name in names if isinstance(name, str)]
     public = [name for name in clean if name and not _INSIDE.search(name)]
     return tuple(dict.fromkeys(public))[:_MAX_SERVICES]

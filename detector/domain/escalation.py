@@ -12,6 +12,7 @@ from dataclasses import replace
 from detector.domain.audience import tell
 from detector.domain.incident import Incident, NoticeKind, Status
 from detector.domain.ledger import Ledger
+from detector.domain.quantity import format_wait
 from detector.domain.severity import Severity
 
 RANKS = (
@@ -41,8 +42,8 @@ def escalate(ledger: Ledger, incident: Incident) -> Incident:
     role, words = RANKS[incident.escalations]
     person = _find_responder(ledger, incident, role)
     incident = ledger.put(replace(incident, escalations=incident.escalations + 1))
-    minutes = (ledger.now - (incident.summoned_at or ledger.now)) / 60
-    text = f"nobody acknowledged for {minutes:.0f} min: {words}{f', {person},' if person else ''} is called"
+    waited = format_wait(ledger.now - (incident.summoned_at or ledger.now))
+    text = f"nobody acknowledged for {waited}: {words}{f', {person},' if person else ''} is called"
     ledger.say(incident, "escalated", text)
     return tell(ledger, incident, NoticeKind.ESCALATE, text)
 

@@ -61,7 +61,8 @@ class NoticeKind(StrEnum):
 class JoinedAlert:
     """One alert inside an incident; `ended` None: it still fires; `absent` marks the "no data" alert of a core service.
 
-    `unknown`: why it cannot be judged now. `held_severity` counts until `held_until`: it ended as that, and fires again as less.
+    `unknown`: why it cannot be judged now; `gone_wait_seconds`: as in `Transition`. `held_severity` counts until `held_until`: it
+    ended as that, and fires again as less.
     """
 
     rule: str
@@ -84,6 +85,7 @@ class JoinedAlert:
     stale_after_seconds: float = 3600.0
     unknown: str = ""
     unknown_since: float | None = None
+    gone_wait_seconds: float = 0.0
     held_severity: Severity | None = None
     held_until: float | None = None
     settle_by: float | None = None
@@ -145,10 +147,10 @@ class Incident:
     notices, `revision` its changes. `due` is the next moment its timers want `correlate` to look at it. `told`: destinations
     beside PagerDuty that heard of it, `<channel>:<route>`; `updated`: when they last did. `muted` says by what, while it is, since
     `muted_since`; `heard` is the severity it had before, None where its episode began muted.
-    `quiet`: it pages only above this severity (folded into a storm, or flapping). `verifying`: its metrics have recovered and its
-    probes have not passed yet. `checks` and `suspects` are those of the episode `diagnosed`.
-    `mitigated`: when the first of `mitigations` was started. `escalations`: responders called since, as nobody acknowledged.
-    `version`: digest of the rule files by which it was last decided on.
+    `quiet`: it pages only above this severity (folded into a storm, or flapping). `unsaid`: a storm that grew since it was told of.
+    `verifying`: its metrics have recovered and its probes have not passed yet. `checks` and `suspects` are those of the episode
+    `diagnosed`. `mitigated`: when the first of `mitigations` was started. `escalations`: responders called since, as nobody
+    acknowledged. `version`: digest of the rule files by which it was last decided on.
     """
 
     id: str
@@ -188,6 +190,7 @@ class Incident:
     heard: Severity | None = None
     quiet: Severity | None = None
     folded: str = ""
+    unsaid: bool = False
     route: str = ""
     see_also: tuple[str, ...] = ()
     summoned: bool = False

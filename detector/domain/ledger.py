@@ -52,6 +52,7 @@ class _Queued:
     sequence: int
     message: str = ""
     actor: str = DETECTOR
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ class Ledger:
     def __post_init__(self) -> None:
         """Index the book: a storm brings thousands of transitions, and each looks for its incident."""
         for incident in self.book.incidents.values():
-            for service in incident.services:
+            for service in {incident.service, *incident.services}:
                 self._by_service.setdefault(service, []).append(incident.id)
             for key in incident.alerts:
                 self._by_alert.setdefault(key, []).append(incident.id)
@@ -142,12 +143,22 @@ class Ledger:
         return self.put(incident)
 
     def send(
-        self, incident: Incident, kind: NoticeKind, channel: str, route: str, *, message: str = "", actor: str = DETECTOR
+        self,
+        incident: Incident,
+        kind: NoticeKind,
+        channel: str,
+        route: str,
+        *,
+        message: str = "",
+        actor: str = DETECTOR,
+        facts: Mapping[str, Any] | None = None,
     ) -> Incident:
         """Queue a notice for a destination beside PagerDuty, which knows the incident by its id."""
         incident = replace(incident, sequence=incident.sequence + 1)
         self._queued.append(
-            _Queued(kind, incident.id, incident.episode, channel, route, incident.id, incident.sequence, message, actor)
+            _Queued(
+                kind, incident.id, incident.episode, channel, route, incident.id, incident.sequence, message, actor, facts or {}
+            )
         )
         return self.put(incident)
 
@@ -186,6 +197,7 @@ class Ledger:
         notices = []
         for queued in self._queued:
             incident = changed[queued.incident]
+            said = {**queued.facts, "message": queued.message, "actor": queued.actor} if queued.message else {}
             values = facts.get(incident.id)
             if values is None:
                 values = facts[incident.id] = list_facts(
@@ -202,7 +214,7 @@ class Ledger:
                     key=queued.key,
                     severity=incident.severity,
                     at=self.now,
-                    values={**values, "message": queued.message, "actor": queued.actor} if queued.message else values,
+                    values={**values, **said},
                 )
             )
         return Decision(tuple(changed.values()), tuple(self._events), tuple(notices))

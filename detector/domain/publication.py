@@ -17,8 +17,10 @@ from detector.domain.disclosure import (
     STATES,
     describe_impact,
     disclose,
+    is_noticed,
     is_person,
     is_public,
+    is_told_by_storm,
     redact,
 )
 from detector.domain.incident import BLIND_ID, Event, Incident, NoticeKind, Status
@@ -87,8 +89,11 @@ class Publication:
 
 
 def choose_current(incidents: Iterable[Incident], catalogue: Catalogue) -> list[Incident]:
-    """The public ones among those somebody works on, the latest first; what was muted before anybody heard of it stays in."""
-    found = (each for each in incidents if each.status.active and is_public(each, catalogue))
+    """What customers notice among what somebody works on, the latest first; what was muted before anybody heard of it stays in.
+
+    Parts of a storm are among them: `publish` takes the state of components from them, and shows the storm.
+    """
+    found = (each for each in incidents if each.status.active and is_noticed(each, catalogue))
     return sorted((each for each in found if not each.muted or each.heard is not None), key=_age)
 
 
@@ -96,6 +101,11 @@ def choose_recent(incidents: Iterable[Incident], catalogue: Catalogue, now: floa
     """The public ones among those that are over, watched or closed, of the last two weeks, the latest first."""
     found = (each for each in incidents if not each.status.active and is_public(each, catalogue))
     return sorted((each for each in found if now - each.opened < RECENT_SECONDS), key=_age)[:MAX_RECENT]
+
+
+def list_told(current: Iterable[Incident]) -> list[Incident]:
+    """Those that are told by themselves, not by their storm."""
+    return [each for each in current if not is_told_by_storm(each)]
 
 
 def is_blind(incidents: Iterable[Incident]) -> bool:
@@ -112,11 +122,12 @@ def publish(
     blind: bool,
 ) -> Publication:
     """The page of these incidents, as `choose_current` and `choose_recent` gave them; `timelines` by incident, those it has."""
-    shown = current[:MAX_CURRENT]
+    told = list_told(current)
+    shown = told[:MAX_CURRENT]
     facing = {name for name, service in catalogue.services.items() if service.customer_facing}
     worst: dict[str, Severity] = {}
     for incident in current:
-        for name in _list_facing(incident, catalogue):
+        for name in [] if incident.route else catalogue.list_facing(incident.services):  # its parts say how bad each is
             worst[name] = max(worst.get(name, Severity.LOW), incident.severity)
     quiet = UNKNOWN if blind else OPERATIONAL
     names = {name: public for name in facing | worst.keys() if (public := _disclose_name(name))}
@@ -129,7 +140,7 @@ def publish(
         tuple(components),
         tuple(view_public(incident, timelines.get(incident.id, ()), catalogue) for incident in shown),
         tuple(view_public(incident, timelines.get(incident.id, ()), catalogue) for incident in recent),
-        len(current) - len(shown),
+        len(told) - len(shown),
     )
 
 
@@ -138,7 +149,7 @@ def view_public(incident: Incident, timeline: Sequence[Event], catalogue: Catalo
     kind = _name_kind(incident)
     facts = {
         "service": "",
-        "services": _list_facing(incident, catalogue),
+        "services": catalogue.list_facing(incident.services),
         "status": incident.status.value,
         "state": incident.state,
         "eta": incident.eta,
@@ -198,10 +209,6 @@ def _read_words(event: Event) -> Update:
     eta = f"{parts.pop()}." if parts and parts[-1].startswith("ETA ") else ""
     words = redact(" ".join(filter(None, ("; ".join(parts), eta))))
     return Update(event.at, state, words or _STATE_WORDS[state or INVESTIGATING])
-
-
-def _list_facing(incident: Incident, catalogue: Catalogue) -> list[str]:
-    return [name for name in incident.services if catalogue.find(name).customer_facing]
 
 
 def _disclose_name(name: str) -> str:

@@ -61,6 +61,11 @@ def format_span(seconds: object) -> str:
     return sign + "".join(parts[:2])
 
 
+def format_wait(seconds: float) -> str:
+    """How long somebody has waited, as one says it: 45 s, 15 min; never 0 min."""
+    return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"  # noqa: PLR2004 - seconds in a minute
+
+
 def humanize(value: object) -> str:
     """With an SI prefix from a thousand on: 1234567 -> 1.235M."""
     number = _read_number(value)

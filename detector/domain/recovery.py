@@ -25,7 +25,12 @@ def list_verifications(ledger: Ledger, incident: Incident) -> tuple[Verification
 
 
 def plan_verifications(catalogue: Catalogue, incident: Incident) -> Mapping[str, Mapping[str, Any]]:
-    """The catalogue's items (keys as in the rule file) by the names that the ticket shows; those with a `url` are probes."""
+    """The catalogue's items (keys as in the rule file) by the names that the ticket shows; those with a `url` are probes.
+
+    A storm has none of its own: what is folded into it was verified one by one.
+    """
+    if incident.route:
+        return {}
     return {_name_item(service, item): item for service in incident.services for item in catalogue.find(service).verify}
 
 

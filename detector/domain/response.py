@@ -12,9 +12,11 @@ from detector.domain.incident import Book, Decision, Incident, NoticeKind, Statu
 from detector.domain.ledger import DETECTOR, Ledger, Paging
 from detector.domain.page import acknowledge_pages, close_pages, list_open, note_acknowledged
 from detector.domain.recovery import finish, needs_probes
+from detector.domain.ticket import list_facts
 
 MAXIMUM_TEXT = 4000
 MAXIMUM_WORD = 100
+SUMMONED = ("service_owner", "on_call_manager")
 STATES = ("investigating", "identified", "monitoring", "resolved")
 REPAGE_AFTER_HUMAN_RESOLVE_SECONDS = 900.0
 
@@ -192,9 +194,14 @@ def name_responders(
     incident = ledger.find(incident_id)
     if incident is None or dict(incident.responders) == dict(responders):
         return Decision()
-    ledger.put(replace(incident, responders=dict(responders)))
+    before = list_facts(incident, catalogue, "")["responders"]
+    incident = ledger.put(replace(incident, responders=dict(responders)))
     named = ", ".join(f"{role.replace('_', ' ')}: {name}" for role, name in responders.items() if name)
     ledger.say(incident, "responders", named or "nobody could be looked up")
+    late = [role for role in SUMMONED if responders.get(role) and responders[role] != before.get(role)]
+    if incident.summoned and incident.status.active and late:  # the summons went out before they were known
+        named = ", ".join(f"{role.replace('_', ' ')}: {responders[role]}" for role in late)
+        tell(ledger, incident, NoticeKind.SUMMON, named, facts={"summoned": late})
     return ledger.decide()
 
 

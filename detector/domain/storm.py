@@ -2,7 +2,7 @@
 
 A muted incident is neither counted nor folded: planned work on many services pages nobody. A folded incident keeps its record and
 pages only above the severity it was folded at; CRITICAL always sends its own trigger. The storm's incident ends when every incident
-folded into it has.
+folded into it has. Its services are those of all that were ever folded into it.
 """
 
 from __future__ import annotations
@@ -31,6 +31,14 @@ def fold(ledger: Ledger, incident: Incident) -> Incident:
     return folded
 
 
+def leave_storm(ledger: Ledger, incident: Incident) -> Incident:
+    """An incident that comes back when its storm is over speaks for itself again: nobody else would page for it."""
+    storm = ledger.find(incident.folded) if incident.folded else None
+    if not incident.folded or (storm is not None and storm.status.active):
+        return incident
+    return replace(incident, folded="", quiet=None)
+
+
 def settle_storms(ledger: Ledger) -> None:
     """Bring every active storm up to date: how many, which services, how severe, and whether it is over."""
     storms = [incident for incident in ledger.incidents() if incident.rules == (STORM_RULE,) and incident.status.active]
@@ -52,13 +60,16 @@ def _settle_storm(ledger: Ledger, storm: Incident, members: list[Incident]) -> N
         ledger.touch(storm)
         ledger.hold(storm, ended)
         return
-    services = tuple(sorted({service for incident in members for service in incident.services}))
+    services = tuple(sorted({*storm.services, *(service for incident in members for service in incident.services)}))
     severity = max(min(incident.severity, Severity.HIGH) for incident in active)
     summary = _summarise(len(members), services)
-    if (summary, severity) == (storm.summary, alert.severity):
+    if (summary, services, severity) == (storm.summary, storm.services, alert.severity):
         return
     ledger.touch(storm)
-    ledger.hold(replace(storm, summary=summary, services=services), replace(alert, severity=max(severity, alert.severity)))
+    grown = storm.unsaid or (bool(storm.told) and services != storm.services)
+    ledger.hold(
+        replace(storm, summary=summary, services=services, unsaid=grown), replace(alert, severity=max(severity, alert.severity))
+    )
 
 
 def _is_storm(ledger: Ledger) -> bool:
@@ -82,7 +93,7 @@ def _open_storm(ledger: Ledger, first: Incident, route: str) -> Incident:
         severity=alert.severity,
         peak_severity=alert.severity,
         service=STORM_RULE,
-        services=(STORM_RULE,),
+        services=first.services,
         rules=(STORM_RULE,),
         labels=labels,
         opened=ledger.now,

@@ -66,6 +66,8 @@ def list_facts(incident: Incident, catalogue: Catalogue, external_url: str, next
         "peak_severity": incident.peak_severity.value,
         "service": incident.service,
         "services": list(incident.services),
+        "facing": catalogue.list_facing(incident.services),
+        "subject": _name_subject(incident),
         "owner": service.owner,
         "rules": list(incident.rules),
         "signal": reading.signal,
@@ -102,6 +104,13 @@ def list_facts(incident: Incident, catalogue: Catalogue, external_url: str, next
         "notes": _list_notes(incident),
         "alerts": [_describe_alert(alert) for alert in list(incident.alerts.values())[:FACT_ALERTS]],
     }
+
+
+def _name_subject(incident: Incident) -> str:
+    """What is down or degraded: a storm is not, the services in it are."""
+    if not incident.route:
+        return f"service {incident.service}"
+    return f"{len(incident.services)} services" if len(incident.services) > 1 else f"service {', '.join(incident.services)}"
 
 
 def _list_notes(incident: Incident) -> list[str]:

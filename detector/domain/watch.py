@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 
 from detector.domain.audience import find_customer_due, open_channels, tell
 from detector.domain.duration import format_duration
@@ -12,9 +13,11 @@ from detector.domain.incident import Incident, JoinedAlert, NoticeKind
 from detector.domain.ledger import DETECTOR, Ledger
 from detector.domain.mute import MuteKind, find_mute
 from detector.domain.page import find_settle_end
+from detector.domain.quantity import format_wait
 from detector.domain.severity import Severity
 
 FLAPPING_RELAPSES = 3
+GROWTH_SECONDS = 60.0
 FLAPPING_WITHIN_SECONDS = 86400.0
 
 
@@ -66,6 +69,7 @@ def find_due(ledger: Ledger, incident: Incident, moments: Sequence[float]) -> fl
             due.append(customer)
         if incident.told and incident.updated is not None and ledger.paging.update_every_seconds:
             due.append(incident.updated + ledger.paging.update_every_seconds)
+        due.append(_find_growth_due(incident))
         escalation = find_escalation_due(ledger, incident)
         if escalation is not None:
             due.append(escalation)
@@ -74,7 +78,7 @@ def find_due(ledger: Ledger, incident: Incident, moments: Sequence[float]) -> fl
     settle_end = find_settle_end(incident, ledger.now)
     if settle_end is not None:
         due.append(settle_end)
-    ahead = [moment for moment in due if moment > ledger.now]
+    ahead = [moment for moment in due if ledger.now < moment < inf]
     return min(ahead, default=None)
 
 
@@ -83,12 +87,19 @@ def _tell_change(ledger: Ledger, before: Incident, incident: Incident, news: str
         return tell(ledger, incident, NoticeKind.RISE, news)
     if news:
         return tell(ledger, incident, NoticeKind.UPDATE, news)
+    if _find_growth_due(incident) <= ledger.now:
+        return tell(ledger, ledger.put(replace(incident, unsaid=False)), NoticeKind.UPDATE, incident.summary)
     every = ledger.paging.update_every_seconds
     if every and incident.updated is not None and ledger.now >= incident.updated + every:
-        minutes = (ledger.now - incident.detected) / 60
-        ledger.say(incident, "reminder", f"no update for {every / 60:.0f} min")
-        return tell(ledger, incident, NoticeKind.REMINDER, f"still {incident.status.value} after {minutes:.0f} min")
+        ledger.say(incident, "reminder", f"no update for {format_wait(every)}")
+        waited = format_wait(ledger.now - incident.detected)
+        return tell(ledger, incident, NoticeKind.REMINDER, f"still {incident.status.value} after {waited}")
     return incident
+
+
+def _find_growth_due(incident: Incident) -> float:
+    """When it is told that a storm has grown, once a minute at the most; never where it has not."""
+    return (incident.updated or 0.0) + GROWTH_SECONDS if incident.unsaid else inf
 
 
 def _note_stale(ledger: Ledger, incident: Incident) -> Incident:
@@ -111,7 +122,8 @@ def _list_unknown(incident: Incident) -> list[JoinedAlert]:
 
 
 def _find_stale(alert: JoinedAlert) -> float:
-    return (alert.unknown_since or 0.0) + alert.stale_after_seconds
+    """A target that vanished is first given the evaluation that may find it gone, which says more than "stale"."""
+    return (alert.unknown_since or 0.0) + alert.stale_after_seconds + alert.gone_wait_seconds
 
 
 def label_alert(incident: Incident, alert: JoinedAlert) -> dict[str, str]:

@@ -99,12 +99,23 @@ def test_every_kind_says_something_without_any_fact(kind: NoticeKind) -> None:
             {"status": "resolved", "resolved": OPENED},
             "Incident resolved at 2023-11-14 22:13:20 UTC, root cause not known yet",
         ),
+        (Severity.HIGH, {"service": "storm", "subject": "12 services"}, "12 services down, investigating."),
     ],
 )
 def test_the_headline_says_state_and_what_comes_next(severity: Severity, facts: dict[str, Any], headline: str) -> None:
     """An ETA only where one was given, else the next update where that is known."""
     delivery = make_delivery(NoticeKind.UPDATE, severity=severity, **facts)
     assert word_notice(delivery, TemplateRenderer(), TEMPLATES).headline == headline
+
+
+def test_a_late_summons_mentions_only_who_was_not_called() -> None:
+    """The owner is not called twice because the manager was found later."""
+    responders = {"service_owner": "U0OW1234", "on_call_engineer": "Erin", "on_call_manager": "U0MO1234"}
+    first = make_delivery(NoticeKind.SUMMON, responders=responders)
+    late = make_delivery(NoticeKind.SUMMON, responders=responders, summoned=["on_call_manager"])
+    texts = [word_notice(each, TemplateRenderer(), TEMPLATES).reply for each in (first, late)]
+    assert ["<@U0OW1234>" in text for text in texts] == [True, False]
+    assert ["<@U0MO1234>" in text for text in texts] == [True, True]
 
 
 @pytest.mark.parametrize(("count", "called"), [(1, "Erin"), (2, "Erin &lt;@U0MO1234&gt;"), (3, "Erin &lt;@U0MO1234&gt; Olu")])

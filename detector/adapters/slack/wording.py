@@ -4,9 +4,9 @@ Before it: the outbox row. After it: `message` puts the texts into blocks. Every
 template may use Slack's markup and a value cannot. Wording: state, then when to expect more; systems, never people.
 
 A template is overridden by its name: "headline" (the state now, first line of the message) or a kind of notice (its reply in
-the thread). Beside all facts of the notice it may use: headline, condition ("down" or "degraded"), outlook ("ETA 10 min", "Next
-update by 10:40 UTC" or nothing), breach, recovery, resolved_at, who, mentions, called,
-everyone, kind, incident, over.
+the thread). Beside all facts of the notice it may use: headline, subject ("service checkout", for a storm "12 services"),
+condition ("down" or "degraded"), outlook ("ETA 10 min", "Next update by 10:40 UTC" or nothing), breach, recovery, resolved_at,
+who, mentions, called, everyone, summoned (whether it calls those whom the first summons could not name), kind, incident, over.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from detector.adapters.slack.mrkdwn import escape_text, escape_values, mention
 from detector.domain.escalation import RANKS
 from detector.domain.incident import NoticeKind
 from detector.domain.quantity import MISSING, format_breach, format_signal, format_time
+from detector.domain.response import SUMMONED
 from detector.domain.severity import Severity
 
 if TYPE_CHECKING:
@@ -30,23 +31,24 @@ _TAIL = "{% if message %} {{ message }}{% endif %}{% if outlook %} {{ outlook }}
 TEMPLATES: Mapping[str, str] = {
     HEADLINE: (
         "{% if over %}Incident resolved at {{ resolved_at }}, root cause {{ root_cause or 'not known yet' }}"
-        "{% else %}Service {{ service }} {{ condition }}, {{ state }}.{% if outlook %} {{ outlook }}{% endif %}{% endif %}"
+        "{% else %}{{ subject[:1] | upper }}{{ subject[1:] }} {{ condition }}, {{ state }}."
+        "{% if outlook %} {{ outlook }}{% endif %}{% endif %}"
     ),
     NoticeKind.TRIGGER.value: "{{ headline }}",
-    NoticeKind.RISE.value: "Severity rose to *{{ severity | upper }}*: service {{ service }} {{ condition }}, {{ state }}." + _TAIL,
+    NoticeKind.RISE.value: "Severity rose to *{{ severity | upper }}*: {{ subject }} {{ condition }}, {{ state }}." + _TAIL,
     NoticeKind.UPDATE.value: "{% if message %}" + _TAIL + "{% else %}{{ headline }}{% endif %}",
     NoticeKind.ACKNOWLEDGE.value: "Acknowledged{% if who %} by {{ who }}{% endif %}, {{ state }}." + _TAIL,
     NoticeKind.RESOLVE.value: (
         "{{ headline }}{% if recovery %}\nAt recovery: {{ recovery }}{% endif %}{% if message %}\n{{ message }}{% endif %}"
     ),
-    NoticeKind.RELAPSE.value: "Relapse: service {{ service }} {{ condition }} again, {{ state }}." + _TAIL,
+    NoticeKind.RELAPSE.value: "Relapse: {{ subject }} {{ condition }} again, {{ state }}." + _TAIL,
     NoticeKind.CLOSE.value: "Incident closed: the watch passed without a relapse.{% if message %} {{ message }}{% endif %}",
-    NoticeKind.REMINDER.value: "Service {{ service }} still {{ condition }}, {{ state }}." + _TAIL,
+    NoticeKind.REMINDER.value: "{{ subject[:1] | upper }}{{ subject[1:] }} still {{ condition }}, {{ state }}." + _TAIL,
     NoticeKind.SUMMON.value: (
-        "{% if mentions %}{{ mentions }}: {% endif %}service {{ service }} {{ condition }} ({{ severity | upper }}), "
-        "the service owner and the manager are called in." + _TAIL
+        "{% if mentions %}{{ mentions }}: {% endif %}{{ subject }} {{ condition }} ({{ severity | upper }}), "
+        "{% if summoned %}called in as well.{% else %}the service owner and the manager are called in.{% endif %}" + _TAIL
     ),
-    NoticeKind.ESCALATE.value: "{% if called %}{{ called }}: {% endif %}service {{ service }} still {{ condition }}." + _TAIL,
+    NoticeKind.ESCALATE.value: "{% if called %}{{ called }}: {% endif %}{{ subject }} still {{ condition }}." + _TAIL,
 }
 _TEXTS = (
     "title",
@@ -93,11 +95,15 @@ def list_values(delivery: Delivery) -> dict[str, Any]:
     values |= {name: value for name, value in escape_values(facts).items() if value is not None}
     over = is_over(delivery)
     responders = facts.get("responders")
+    named = values.get("service") or ", ".join(map(str, values["services"])) or "unknown"
+    summoned = facts.get("summoned")
     values |= {
         "kind": delivery.kind.value,
         "incident": escape_text(delivery.incident),
         "severity": delivery.severity.value,
-        "service": values.get("service") or ", ".join(map(str, values["services"])) or "unknown",
+        "service": named,
+        "subject": values.get("subject") or f"service {named}",
+        "summoned": bool(summoned),
         "over": over,
         "state": "resolved" if over else _choose_state(values.get("state")),
         "condition": "down" if delivery.severity in _DOWN else "degraded",
@@ -106,7 +112,7 @@ def list_values(delivery: Delivery) -> dict[str, Any]:
         "recovery": _describe_recovery(facts),
         "resolved_at": format_time(facts.get("resolved") or delivery.created),
         "who": values.get("acknowledged_by") or ("" if values.get("actor") == "detector" else values.get("actor", "")),
-        "mentions": _list_mentions(responders, "service_owner", "on_call_manager"),
+        "mentions": _list_mentions(responders, *(summoned if isinstance(summoned, list | tuple) else SUMMONED)),
         "called": _list_mentions(responders, *_list_called(facts.get("escalations"))),
         "everyone": _list_mentions(responders, "on_call_engineer", "on_call_manager", "service_owner"),
     }

@@ -10,7 +10,9 @@ import pytest
 from detector.domain import response
 from detector.domain.correlate import correlate
 from detector.domain.incident import NoticeKind
+from detector.domain.label import make_labels
 from detector.domain.ledger import Paging
+from detector.domain.outcome import Samples
 from tests.kit.course import Course
 from tests.kit.play import START, told
 
@@ -265,6 +267,66 @@ def test_a_rule_says_after_how_long_it_is_stale() -> None:
     assert not course.incident.stale
 
 
+GONE_TEXT = """
+rules:
+  - {name: errors, by: [job, instance], signals: {error_rate: errors}, open: error_rate > 0.01, every: 10s, stale_after: 10m}
+"""
+
+
+def test_a_target_that_is_gone_is_not_called_stale_first() -> None:
+    """Both are known after `stale_after`: the next evaluation may close it as gone, and only where it does not a human is asked."""
+    for others, said in ((True, ["ended"]), (False, ["stale"])):
+        story = Story(GONE_TEXT)
+        course = story.course
+        (key, other) = (make_labels({"job": "web", "instance": name}) for name in "ab")
+        told_of: list[str] = []
+        for number in range(70):
+            sick = {key: 0.5} if number < 3 else {}
+            answer = Samples({**sick, **({other: 0.0} if others or number < 3 else {make_labels({"job": "db"}): 0.0})})
+            if course.incidents and course.incident.due is not None and course.now < course.incident.due <= course.now + 10:
+                decision = correlate(course.book, (), course.rules.catalogue, course.paging, course.incident.due)
+                told_of += [event.kind for event in course.accept(decision).events]  # a timer that runs just before the evaluation
+            told_of += [event.kind for event in course.step(10.0, errors=answer).decision.events]
+        assert [kind for kind in told_of if kind in {"ended", "stale"}] == said
+
+
+@pytest.mark.parametrize(("every", "text"), [(20.0, "20 s"), (1800.0, "30 min")])
+def test_what_has_waited_less_than_a_minute_is_told_in_seconds(every: float, text: str) -> None:
+    """A reminder never says 0 min."""
+    story = Story()
+    story.course.paging = replace(story.course.paging, update_every_seconds=every, escalate_after_seconds=0.0)
+    story.tell("fired errors high")
+    story.wait(every)
+    reminder = next(notice for notice in story.course.notices if notice.kind is NoticeKind.REMINDER)
+    assert reminder.values["message"] == f"still open after {text}"
+    assert [event.message for event in story.course.events if event.kind == "reminder"] == [f"no update for {text}"]
+
+
+def test_who_is_found_after_the_summons_is_summoned_too() -> None:
+    """PagerDuty's incident is there seconds after the page: the manager it names is asked to join then, the owner not twice."""
+    story = Story()
+    story.tell("fired errors high")
+    known = {"service_owner": "", "on_call_engineer": "Ana", "on_call_manager": "Max"}
+    course = story.course
+
+    def name(responders: dict[str, str]) -> list[str]:
+        decision = response.name_responders(
+            course.book, course.rules.catalogue, course.paging, course.incident.id, responders, course.now
+        )
+        return _list(course.accept(decision))
+
+    assert name(known) == ["summon slack:"]
+    late = course.notices[-1].values
+    assert (late["summoned"], late["message"]) == (["on_call_manager"], "on call manager: Max")
+    assert name({**known, "on_call_engineer": "Bea"}) == []
+    quiet = Story()
+    quiet.tell("fired errors medium")
+    course = quiet.course
+    assert name(known) == []
+    assert "summon slack:" in quiet.tell("rose errors high")
+    assert course.notices[-1].values["responders"]["on_call_manager"] == "Max"
+
+
 def test_flapping_summons_nobody() -> None:
     """Owner and manager were called for the first ones; for what flaps they are called again only when it is worse than ever."""
     story = Story()
@@ -301,6 +363,20 @@ def test_the_third_relapse_in_a_day_says_flapping_instead_of_paging() -> None:
     assert any(event.kind == "flapping" for event in story.course.events)
     story.tell("rose errors high")
     assert any(page.severity.value == "high" and not page.closed for page in story.course.incident.pages)
+
+
+def test_what_is_resolved_by_hand_and_still_fires_pages_however_often() -> None:
+    """It never ended, so it does not flap: 15 minutes after each resolve it pages once more."""
+    story = Story()
+    story.tell("fired errors high")
+    pages = []
+    for _ in range(5):
+        story.act(response.resolve)
+        before = len(story.course.incident.pages)
+        story.wait(899)
+        story.wait(2)
+        pages.append(len(story.course.incident.pages) - before)
+    assert pages == [1, 1, 1, 1, 1]
 
 
 def test_deciding_twice_gives_the_same_notices() -> None:

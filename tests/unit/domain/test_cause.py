@@ -208,6 +208,67 @@ def test_a_storm_speaks_for_what_is_folded_into_it() -> None:
     assert (set(risen.told), risen.summoned) == ({"slack:", "email:on_call", "webhook:"}, True)
 
 
+def _find_storm(course: Course) -> Incident:
+    return next(incident for incident in course.incidents.values() if incident.route)
+
+
+def test_outsiders_hear_of_a_storm_once() -> None:
+    """One incident on the status page and one mail for stakeholders, naming what customers face; what rises is told by itself."""
+    audience = (("slack", ""), ("email", "stakeholders"), ("statuspage", ""))
+    text = TEXT.replace("search: {", "search: {customer_facing: false, ")
+    course = Course(text, paging=Paging(storm_threshold=5, audience=audience), now=START)
+    for number in range(5):
+        _fire(course, (f"early-{number}", "low"), seconds=1.0)
+    for service in ("svc-1", "search", "svc-2", "svc-3"):
+        _fire(course, (service, "high"), seconds=1.0)
+    storm = _find_storm(course)
+    course.notices.clear()
+    for _ in range(8):
+        course.tell(seconds=60.0)
+    told_of = [notice for notice in course.notices if notice.channel in {"email", "statuspage"}]
+    assert [(notice.kind.value, notice.channel, notice.incident) for notice in told_of] == [
+        ("update", "statuspage", storm.id),  # as large as it has become
+        ("trigger", "email", storm.id),
+    ]
+    assert {tuple(notice.values["facing"]) for notice in told_of} == {("svc-1", "svc-2", "svc-3")}
+    parts = {incident.service: incident for incident in course.incidents.values() if incident.folded}
+    assert {incident.told for incident in parts.values()} == {()}
+    _fire(course, ("svc-2", "critical"), change="rose")
+    assert "statuspage:" in course.incidents[parts["svc-2"].id].told
+    assert "statuspage:" not in course.incidents[parts["svc-3"].id].told
+
+
+def test_a_storm_names_its_services_and_says_that_it_has_grown_once_a_minute() -> None:
+    """It is not "service storm" that is down; who heard of the first part hears what it has come to."""
+    course = Course(TEXT, paging=Paging(storm_threshold=5, audience=(("slack", ""),)), now=START)
+    for number in range(9):
+        _fire(course, (f"svc-{number}", "high"), seconds=1.0)
+    storm = _find_storm(course)
+    course.notices.clear()
+    assert storm.services == ("svc-5", "svc-6", "svc-7", "svc-8")
+    for _ in range(5):
+        course.tell(seconds=60.0)
+    grown = [notice for notice in course.notices if notice.incident == storm.id]
+    assert [(notice.kind.value, notice.values["message"]) for notice in grown] == [
+        ("update", "4 new incidents within minutes: svc-5, svc-6, svc-7, svc-8")
+    ]
+    assert grown[0].values["subject"] == "4 services"
+
+
+def test_a_part_that_comes_back_when_its_storm_is_over_pages() -> None:
+    """Nobody else would page for it; within the storm it stays a part."""
+    course = _storm(8)
+    parts = [incident.service for incident in course.incidents.values() if incident.folded]
+    _fire(course, (parts[0], "high"), change="ended")
+    _fire(course, (parts[0], "high"))
+    assert not any(incident.pages for incident in _active(course) if incident.folded)
+    _fire(course, *((service, "high") for service in parts), change="ended")
+    assert not _find_storm(course).status.active
+    _fire(course, (parts[0], "high"))
+    (back,) = (incident for incident in _active(course) if incident.service == parts[0])
+    assert (back.folded, len(back.pages), back.episode) == ("", 1, 3)
+
+
 def test_critical_always_sends_its_own_trigger_and_a_rise_pages_a_folded_incident() -> None:
     """Nothing grave hides in a storm."""
     course = _storm(8)

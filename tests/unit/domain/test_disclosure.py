@@ -52,6 +52,13 @@ def test_addresses_are_taken_out_of_what_people_write(text: str, told: str) -> N
     assert redact(text) == told
 
 
+def test_only_services_that_customers_face_are_named() -> None:
+    """The database behind them is nobody's business; where none is faced by customers, none is named."""
+    facts = {"service": "ledger-db", "services": ["ledger-db", "checkout"]}
+    assert disclose(NoticeKind.TRIGGER, Severity.HIGH, {**facts, "facing": ["checkout"]}).services == ("checkout",)
+    assert disclose(NoticeKind.TRIGGER, Severity.HIGH, {**facts, "facing": []}).affected == "our services"
+
+
 def test_a_long_text_is_cut_in_short_time() -> None:
     """A megabyte of anything ends as at most 1,000 characters."""
     for text in ("a" * 1_000_000, "a." * 500_000, "a@" * 500_000, "1:" * 500_000):

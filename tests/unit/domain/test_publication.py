@@ -40,15 +40,39 @@ def _say(kind: str, message: str = "", *, at: float = 1100.0, actor: str = "dete
         ({"peak_severity": Severity.MEDIUM}, False),
         ({"services": ("ledger",), "service": "ledger"}, False),
         ({"rules": ("store-down",)}, False),
-        ({"route": "default"}, False),
+        ({"route": "default", "service": "storm"}, True),
+        ({"route": "default", "service": "storm", "services": ("ledger",)}, False),
         ({"muted": "maintenance"}, False),
         ({"muted": "a silence", "heard": Severity.HIGH}, True),
         ({"status": Status.RESOLVED, "resolved": 1200.0}, False),
     ],
 )
 def test_which_incidents_are_on_the_page(changes: dict[str, Any], shown: bool) -> None:  # noqa: FBT001 - a column of the table
-    """CRITICAL and HIGH about a service customers face; not ours, not a storm's own, not what began muted or is over."""
+    """CRITICAL and HIGH about a service customers face; a storm by what is in it; not ours, not what began muted or is over."""
     assert bool(choose_current([_incident(**changes)], CATALOGUE)) is shown
+
+
+def test_a_storm_is_one_incident_on_the_page() -> None:
+    """What is folded into it is not told one by one, yet each component is as bad as its own; what rose is told by itself."""
+    high = {"folded": "storm-1", "quiet": Severity.HIGH, "severity": Severity.HIGH}
+    parts = [
+        _incident(1, **high, services=("checkout",)),
+        _incident(2, **high | {"severity": Severity.MEDIUM}, services=("cart",), service="cart"),
+        _incident(3, **high | {"severity": Severity.CRITICAL, "peak_severity": Severity.CRITICAL}, services=("search",)),
+    ]
+    storm = _incident(4, severity=Severity.HIGH, route="default", service="storm", services=("cart", "checkout", "ledger"))
+    told = publish(choose_current([*parts, storm], CATALOGUE), (), {}, CATALOGUE, blind=False)
+    assert {each.id: each.services for each in told.current} == {
+        "incident-00003": ("search",),
+        "incident-00004": ("cart", "checkout"),
+    }
+    assert {each.name: each.status for each in told.components} == {
+        "checkout": "disrupted",
+        "cart": "degraded",
+        "search": "down",
+    }
+    over = [replace(each, status=Status.CLOSED, resolved=1300.0, closed=3000.0) for each in (*parts, storm)]
+    assert {each.id for each in choose_recent(over, CATALOGUE, 4000.0)} == {"incident-00003", "incident-00004"}
 
 
 def test_recent_ones_are_over_and_of_two_weeks() -> None:
