@@ -7,7 +7,7 @@ them in any case (the incident's own notice). Before it: `committer` opened the 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from detector.app.guard import describe_fault
@@ -153,9 +153,7 @@ class Callout:
         return None
 
     def _list_known(self, incident: Incident) -> dict[str, str]:
-        service = self._roster.catalogue.find(incident.service)
-        known: dict[str, str] = asdict(service.responders)
-        return {**known, "service_owner": known["service_owner"] or service.owner}
+        return self._roster.catalogue.find(incident.service).called
 
     async def _name(self, incident: Incident, named: Mapping[str, str]) -> None:
         if not any(named.values()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 DEFAULT_ROUTE = "default"
@@ -47,6 +47,11 @@ class Service:
     mitigations: tuple[Mitigation, ...] = ()
     verify: tuple[Mapping[str, Any], ...] = ()
     diagnosis: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def called(self) -> dict[str, str]:
+        """Who is gathered, by role: as the catalogue names them, and the owner where it names no person."""
+        return {**asdict(self.responders), "service_owner": self.responders.service_owner or self.owner}
 
     @property
     def flags(self) -> dict[str, bool]:

@@ -51,5 +51,4 @@ def escalate(ledger: Ledger, incident: Incident) -> Incident:
 def _find_responder(ledger: Ledger, incident: Incident, role: str) -> str:
     if known := incident.responders.get(role):
         return known
-    service = ledger.catalogue.find(incident.service)
-    return str(getattr(service.responders, role)) or (service.owner if role == "service_owner" else "")
+    return ledger.catalogue.find(incident.service).called[role]

@@ -88,7 +88,7 @@ def list_facts(incident: Incident, catalogue: Catalogue, external_url: str, next
         "eta": incident.eta or service.eta,
         "next_update": next_update,
         "watch_until": None if incident.resolved is None else incident.resolved + incident.watch_seconds,
-        "responders": dict(incident.responders) or asdict(service.responders),
+        "responders": dict(incident.responders) or service.called,
         "escalations": incident.escalations,
         "responsible_slack": service.slack,
         "see_also": list(incident.see_also),
