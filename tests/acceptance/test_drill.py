@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 from tests.acceptance.conftest import EnterBooth
-from tests.acceptance.test_mitigation import run_command
 from tests.kit.daemon import Daemon
 
 RULES = """\
@@ -29,7 +28,7 @@ async def test_a_drill_goes_through_every_channel_and_leaves_nothing_open(enter_
     booth = await enter_booth()
     await booth.daemon.start()
     assert await booth.daemon.metric("detector_drill_last_success_timestamp_seconds") == 0
-    code, out, err = await run_command(booth.daemon, "drill", "--by", "ann")
+    code, out, err = await booth.daemon.run("drill", "--by", "ann")
     assert (code, err) == (0, ""), out
     assert "✅ pagerduty (default): accepted" in out
     alerts = booth.pagerduty.alerts()
@@ -45,7 +44,7 @@ async def test_a_drill_says_which_hop_fails(enter_booth: EnterBooth) -> None:
     """A webhook that nobody answers fails its hop alone."""
     booth = await enter_booth(webhook__url="http://127.0.0.1:9/hook")
     await booth.daemon.start()
-    code, out, _ = await run_command(booth.daemon, "drill", "--by", "ann", "--json")
+    code, out, _ = await booth.daemon.run("drill", "--by", "ann", "--json")
     report = json.loads(out)
     assert (code, report["passed"]) == (1, False)
     assert {hop["channel"]: hop["ok"] for hop in report["hops"]} == {"pagerduty": True, "webhook": False}
@@ -64,7 +63,7 @@ async def test_doctor_is_content_only_when_nothing_is_missing(enter_booth: Enter
     booth = await enter_booth(rules={"shop": RULES.format(runbook="http://127.0.0.1:9/gone", python="/no/such/python")})
     booth.show(checkout=0.0)
     await booth.daemon.start()
-    code, out, _ = await run_command(booth.daemon, "doctor", "--json")
+    code, out, _ = await booth.daemon.run("doctor", "--json")
     found = {item["name"]: item for item in json.loads(out)}
     assert code == 1
     bad = {name for name, item in found.items() if item["verdict"] != "ok"}
@@ -74,8 +73,8 @@ async def test_doctor_is_content_only_when_nothing_is_missing(enter_booth: Enter
 
     runbook = f"http://127.0.0.1:{booth.daemon.port}/-/healthy"
     booth.daemon.write_rules(shop=RULES.format(runbook=runbook, python=sys.executable))
-    assert (await run_command(booth.daemon, "drill", "--by", "ann"))[0] == 0
-    code, out, _ = await run_command(booth.daemon, "doctor")
+    assert (await booth.daemon.run("drill", "--by", "ann"))[0] == 0
+    code, out, _ = await booth.daemon.run("doctor")
     assert code == 0, out
     assert [line[0] for line in out.splitlines()] == ["✅"] * 10
 
@@ -83,6 +82,6 @@ async def test_doctor_is_content_only_when_nothing_is_missing(enter_booth: Enter
 async def test_doctor_without_anything_names_it_all(tmp_path: Path) -> None:
     """No daemon, no Prometheus, no rules: no crash, nothing is called fine but the document."""
     daemon = Daemon(tmp_path, {"DETECTOR_PROMETHEUS_URL": "http://127.0.0.1:9"})
-    code, out, err = await run_command(daemon, "doctor", "--json")
+    code, out, err = await daemon.run("doctor", "--json")
     assert (code, err) == (1, "")
     assert [item["name"] for item in json.loads(out) if item["verdict"] == "ok"] == ["post-mortem"]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.kit.command import list_foreign
 from tests.kit.port import free_port
 from tests.kit.prometheus import static_job
 
@@ -46,7 +47,7 @@ def test_the_first_page_of_the_readme(start_prometheus: Callable[..., Prometheus
         assert old in script, f"the README does not say {old!r} any more"
         script = script.replace(old, new)
     script = f"trap 'kill $(jobs -p); wait' EXIT\n{script}\ncurl -s http://{pager}/alerts >after.json\n"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DETECTOR_") or name == "DETECTOR_TEST_WHEEL"}
+    clean = {name: value for name, value in os.environ.items() if name not in list_foreign()}
     done = subprocess.run(
         ["bash", "-e", "-o", "pipefail"],
         input=script,

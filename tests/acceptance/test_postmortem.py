@@ -1,16 +1,12 @@
 """The post-mortem of an incident in the running daemon, against a real Prometheus: drafted, edited, reminded of, finished."""
 
-import asyncio
 import json
-import os
 import re
-import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import yaml
 
-from tests.acceptance.test_mitigation import run_command
 from tests.kit.daemon import Daemon
 from tests.kit.house import Household
 from tests.kit.rule import SHORT_RULES
@@ -29,8 +25,8 @@ async def test_the_draft_says_what_happened_and_its_rule_test_reproduces_it(tmp_
         house.flip("checkout", error_ratio=0.3)
         await house.wait_alert("checkout")
         incident = str((await daemon.wait_incident("checkout"))["id"])
-        assert (await run_command(daemon, "incidents", "ack", incident, "--by", "ann <b>|`x`"))[0] == 0
-        assert (await run_command(daemon, "incidents", "note", incident, "[click](javascript:x) <script>", "--by", "bob"))[0] == 0
+        assert (await daemon.run("incidents", "ack", incident, "--by", "ann <b>|`x`"))[0] == 0
+        assert (await daemon.run("incidents", "note", incident, "[click](javascript:x) <script>", "--by", "bob"))[0] == 0
         house.heal("checkout")
         await house.wait_alert("checkout", is_open=False)
         path = tmp_path / "state" / "postmortems" / f"{incident}.md"
@@ -47,7 +43,7 @@ async def test_the_draft_says_what_happened_and_its_rule_test_reproduces_it(tmp_
         assert all(word in words for word in ("breach", "page", "acknowledge", "recovery", "errors: error_rate"))
         assert [line for line in picture.iter(f"{SVG}path") if (line.get("d") or "").count("L") > 5]
 
-        code, out, _ = await run_command(daemon, "incidents", "postmortem", incident)
+        code, out, _ = await daemon.run("incidents", "postmortem", incident)
         assert (code, "## Root cause" in out) == (0, True)
         await check_reproduction(daemon, text, tmp_path)
         path.write_text(
@@ -55,20 +51,20 @@ async def test_the_draft_says_what_happened_and_its_rule_test_reproduces_it(tmp_
                 "`detector incidents follow-ups` lists them all. -->", "-->\n- [ ] alert on pool use, erin, Friday\n- [x] done"
             )
         )
-        code, out, _ = await run_command(daemon, "incidents", "follow-ups")
+        code, out, _ = await daemon.run("incidents", "follow-ups")
         assert (code, out.split("\t")) == (0, [incident, "no", "alert on pool use, erin, Friday\n"])
-        assert (await run_command(daemon, "incidents", "postmortem", incident, "--done", "--by", "ann"))[0] == 0
-        code, _, err = await run_command(daemon, "incidents", "postmortem", incident, "--done", "--by", "bob")
+        assert (await daemon.run("incidents", "postmortem", incident, "--done", "--by", "ann"))[0] == 0
+        code, _, err = await daemon.run("incidents", "postmortem", incident, "--done", "--by", "bob")
         assert (code, "finished by ann already" in err) == (1, True)
 
-        code, out, _ = await run_command(daemon, "incidents", "why", incident)
+        code, out, _ = await daemon.run("incidents", "why", incident)
         steps = [line.split("  ", 1)[1] for line in out.splitlines()[2:]]
         assert code == 0
         assert steps.index("accepted: trigger to pagerduty (default), high") < steps.index(
             "accepted: resolve to pagerduty (default), high"
         )
         await check_replay(daemon, incident, rules, tmp_path)
-        code, out, _ = await run_command(daemon, "incidents", "why", incident, "--json")
+        code, out, _ = await daemon.run("incidents", "why", incident, "--json")
         assert [step["at"] for step in json.loads(out)] == sorted(step["at"] for step in json.loads(out))
 
 
@@ -82,7 +78,7 @@ async def check_replay(daemon: Daemon, incident: str, rules: str, folder: Path) 
     ):
         tried.write_text(text)
         words = ("incidents", "replay", incident, "--rules", str(tried), "--step", "1s", "--json")
-        code, out, err = await run_command(daemon, *words)
+        code, out, err = await daemon.run(*words)
         assert code == 0, err
         found = json.loads(out)
         assert (found["opens"] in opens, found["severity"]) == (True, severity), found
@@ -97,12 +93,5 @@ async def check_reproduction(daemon: Daemon, text: str, folder: Path) -> None:
     assert yaml.safe_load(found[1])["tests"][0]["series"]
     written = daemon.rules / "again.test.yaml"
     written.write_text(found[1])
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "detector", "test", str(written)),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, **daemon.settings},
-        cwd=folder,
-    )
-    out, _ = await process.communicate()
-    assert process.returncode == 0, out.decode() + found[1]
+    code, out, err = await daemon.run("test", str(written))
+    assert code == 0, out + err + found[1]

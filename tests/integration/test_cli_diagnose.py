@@ -2,9 +2,6 @@
 
 import asyncio
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.kit.causestory import CAUSES, RULES, find_moment, quiet_moment, write_story
+from tests.kit.command import run_detector
 from tests.kit.port import free_port
 from tests.kit.prometheus import Prometheus
 
@@ -26,18 +24,12 @@ class Place:
 
     def run(self, *words: str, **settings: str) -> tuple[int, str, str]:
         """`detector diagnose` as a process, without a daemon."""
-        env = {
-            name: value for name, value in os.environ.items() if not name.startswith("DETECTOR_") or name == "DETECTOR_TEST_WHEEL"
-        }
-        env |= {
+        own = {
             "DETECTOR_PROMETHEUS_URL": self.url,
             "DETECTOR_RULES": str(self.folder / "rules"),
             "DETECTOR_URL": f"http://127.0.0.1:{free_port()}",
-            **settings,
         }
-        argv = [sys.executable, "-m", "detector", "diagnose", *words]
-        done = subprocess.run(argv, env=env, cwd=self.folder, capture_output=True, text=True, timeout=60, check=False)
-        return done.returncode, done.stdout, done.stderr
+        return run_detector("diagnose", *words, cwd=self.folder, settings=own | settings)
 
     def diagnose(self, at: float) -> tuple[int, dict[str, Any]]:
         """Exit code and JSON for the shop at a moment."""

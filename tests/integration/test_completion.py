@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
-from detector.web.access import Access
-from detector.web.metrics import Metrics
-from detector.web.server import WebServer
-from detector.web.site import Site
+from detector.domain.mute import MuteKind
+from detector.domain.silence import MuteRequest
+from tests.kit.command import run_detector
+from tests.kit.gallery import serve
 from tests.kit.memorydaemon import MemoryDaemon
 from tests.kit.port import free_port
-from tests.kit.wait import wait_until
-from tests.kit.web import request
+from tests.kit.web import get_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,18 +37,9 @@ groups:
 
 
 def _run(folder: Path, *words: str, url: str = "", **environment: str) -> list[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("DETECTOR_") or name == "DETECTOR_TEST_WHEEL"}
-    done = subprocess.run(
-        [sys.executable, "-m", "detector", *words],
-        env=clean | {"DETECTOR_URL": url} | environment,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    assert done.stderr == ""
-    return [line for line in done.stdout.split("\n") if line]
+    code, told, errors = run_detector(*words, cwd=folder, settings={"DETECTOR_URL": url} | environment)
+    assert (code, errors) == (0, "")
+    return [line for line in told.split("\n") if line]
 
 
 def _complete(folder: Path, *words: str, url: str = "") -> list[str]:
@@ -59,19 +49,19 @@ def _complete(folder: Path, *words: str, url: str = "") -> list[str]:
 
 
 @pytest.fixture
-async def url() -> AsyncIterator[str]:
-    """A server with three incidents."""
-    daemon = MemoryDaemon()
-    server = WebServer(
-        Site(metrics=Metrics("1"), query=daemon, desk=daemon, pulse=daemon, access=Access(), version="1"), "127.0.0.1", 0
-    )
-    server.bind()
-    task = asyncio.create_task(server.serve())
-    await wait_until(lambda: server.started, "the server started")
-    await asyncio.to_thread(request, server.port, "GET", "/api/v1/rules")  # the API is imported at its first request
-    yield f"http://127.0.0.1:{server.port}"
-    server.stop()
-    await task
+async def daemon() -> MemoryDaemon:
+    """Three incidents, a maintenance window and a silence."""
+    made = MemoryDaemon()
+    await made.add_mute(MuteRequest(("service=checkout",), "ann", "a move", "1h"))
+    return made
+
+
+@pytest.fixture
+async def url(daemon: MemoryDaemon) -> AsyncIterator[str]:
+    """Where it answers."""
+    async with serve(daemon, now=None) as (address, _):
+        await asyncio.to_thread(get_json, urlsplit(address).port or 0, "/api/v1/rules")  # the API is imported at its first request
+        yield address
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -101,7 +91,7 @@ def test_commands_options_and_choices(tmp_path: Path) -> None:
     assert _complete(tmp_path, "check", "--format", "g") == ["github"]
 
 
-async def test_ids_services_and_silences_come_from_the_daemon(url: str, tmp_path: Path) -> None:
+async def test_ids_services_and_silences_come_from_the_daemon(daemon: MemoryDaemon, url: str, tmp_path: Path) -> None:
     """What begins so, newest first; windows of rule files cannot be ended and are not offered."""
     assert await asyncio.to_thread(_complete, tmp_path, "incidents", "ack", "incident-", url=url) == [
         "incident-00003",
@@ -109,7 +99,9 @@ async def test_ids_services_and_silences_come_from_the_daemon(url: str, tmp_path
         "incident-00001",
     ]
     assert await asyncio.to_thread(_complete, tmp_path, "incidents", "list", "--service", "ch", url=url) == ["checkout"]
-    assert await asyncio.to_thread(_complete, tmp_path, "silence", "expire", "", url=url) == []
+    silences = [identity for identity, kept in daemon.mutes.items() if kept.mute.kind is MuteKind.SILENCE]
+    assert await asyncio.to_thread(_complete, tmp_path, "silence", "expire", "", url=url) == silences
+    assert len(daemon.mutes) > len(silences) == 1
 
 
 def test_rules_come_from_the_files_even_broken_ones(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shutil
 import sys
 import time
@@ -20,6 +19,7 @@ import psycopg
 from aiohttp import web
 
 from detector.standin.server import Server
+from tests.kit.command import run_detector
 from tests.kit.daemon import Daemon
 from tests.kit.pgexporter import PostgresExporter
 from tests.kit.port import free_port
@@ -172,20 +172,14 @@ class World:
 
     async def diagnose(self) -> list[dict[str, Any]]:
         """The checks as `detector diagnose shop --json` gives them."""
-        foreign = {name: "" for name in os.environ if name.startswith("DETECTOR_") and name != "DETECTOR_TEST_WHEEL"}
-        daemon = self._daemon.port if self._daemon else free_port()
-        env = {
-            **os.environ,
-            **foreign,
+        settings = {
             "DETECTOR_PROMETHEUS_URL": self._url,
             "DETECTOR_RULES": str(self._folder / "rules"),
-            "DETECTOR_URL": f"http://127.0.0.1:{daemon}",
+            "DETECTOR_URL": f"http://127.0.0.1:{self._daemon.port if self._daemon else free_port()}",
         }
-        argv = (sys.executable, "-m", "detector", "diagnose", "shop", "--json")
-        pipe = asyncio.subprocess.PIPE
-        asked = await asyncio.create_subprocess_exec(*argv, env=env, cwd=self._folder, stdout=pipe, stderr=pipe)
-        out, errors = await asked.communicate()
-        assert asked.returncode in {0, 1}, errors.decode()
+        words = ("diagnose", "shop", "--json")
+        code, out, errors = await asyncio.to_thread(run_detector, *words, cwd=self._folder, settings=settings)
+        assert code in {0, 1}, errors
         checks: list[dict[str, Any]] = json.loads(out)["checks"]
         return checks
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.kit.command import list_foreign, run_detector
 from tests.kit.haunted import Haunt
 from tests.kit.port import free_port
 from tests.kit.process import Process
@@ -106,6 +106,10 @@ class Daemon:
         """SIGHUP."""
         self.process.signal(signal.SIGHUP)
 
+    async def run(self, *words: str) -> tuple[int, str, str]:
+        """`detector ...` with the daemon's settings; exit code, output, errors."""
+        return await asyncio.to_thread(run_detector, *words, cwd=self.folder, settings=self.settings)
+
     async def fetch(self, path: str) -> tuple[int, bytes]:
         """GET; status and body."""
         return await asyncio.to_thread(request, self.port, "GET", path, token=self.token)
@@ -172,6 +176,11 @@ class Daemon:
         """Log lines that hold all these words."""
         return [line for line in self.read().splitlines() if all(word in line for word in words)]
 
+    async def wait_evaluations(self, rule: str, count: int, *, outcome: str = "ok", seconds: float = 60.0) -> None:
+        """Until the rule was evaluated so often more with that outcome."""
+        seen = await self.metric("detector_evaluations_total", rule=rule, outcome=outcome)
+        await self.wait_metric("detector_evaluations_total", seen + count, rule=rule, outcome=outcome, seconds=seconds)
+
     async def wait_line(self, *words: str, count: int = 1, seconds: float = 20.0) -> str:
         """Until the log has so many lines with all these words; the last of them."""
         await wait_until(lambda: len(self.lines(*words)) >= count, f"{count} log line(s) with {words}", seconds=seconds)
@@ -184,7 +193,6 @@ class Daemon:
         return [sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items()]
 
     def _make_process(self) -> Process:
-        # who runs the tests may have settings of a daemon of his own; an empty value counts as not set
-        foreign = {name: "" for name in os.environ if name.startswith("DETECTOR_") and name != "DETECTOR_TEST_WHEEL"}
+        foreign = dict.fromkeys(list_foreign(), "")  # an empty value counts as not set
         env = {**foreign, "PYTHONWARNINGS": "default", "STATE_DIRECTORY": "", "NOTIFY_SOCKET": "", **self.settings}
         return Process(self.argv, log=self.log, env=env, cwd=self.folder)

@@ -7,21 +7,19 @@ names the cause, and the rule is changed while the incident is open. The daemon 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import re
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.request import Request, urlopen
 
 from detector.cli.demo.story import BROKEN, ERROR_RATIO
 from detector.standin.rulebook import write_rules
 from detector.standin.shop import SERVICES
 from tests.kit.house import Household
 from tests.kit.wait import wait_until
+from tests.kit.web import request_json
 
 if TYPE_CHECKING:
     from tests.kit.daemon import Daemon
@@ -48,7 +46,7 @@ async def play(folder: Path) -> tuple[str, str, dict[str, str]]:
     async with house:
         daemon = house.daemon
         news = {"service": BROKEN, "version": "42", "at": time.time(), "by": "ann"}
-        await _post(daemon, "/api/v1/deploys", news)
+        await asyncio.to_thread(request_json, daemon.port, "POST", "/api/v1/deploys", news, token=TOKEN)
         house.flip(BROKEN, error_ratio=ERROR_RATIO)
         await house.wait_alert(BROKEN)
         incident = str((await daemon.wait_incident(BROKEN))["id"])
@@ -70,17 +68,8 @@ async def play(folder: Path) -> tuple[str, str, dict[str, str]]:
 
 async def run_command(daemon: Daemon, *words: str) -> None:
     """`detector ...` against the daemon, as a person does it."""
-    env = {**os.environ, **daemon.settings, "DETECTOR_URL": f"http://127.0.0.1:{daemon.port}", "DETECTOR_WRITE_TOKEN": TOKEN}
-    pipe = asyncio.subprocess.PIPE
-    done = await asyncio.create_subprocess_exec(sys.executable, "-m", "detector", *words, env=env, stdout=pipe, stderr=pipe)
-    out, errors = await done.communicate()
-    assert done.returncode == 0, f"{' '.join(words)}: {out.decode()}{errors.decode()}"
-
-
-async def _post(daemon: Daemon, path: str, content: object) -> None:
-    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
-    asked = Request(f"http://127.0.0.1:{daemon.port}{path}", json.dumps(content).encode(), headers)
-    await asyncio.to_thread(lambda: urlopen(asked, timeout=10).close())  # noqa: S310
+    code, out, errors = await daemon.run(*words)
+    assert code == 0, f"{' '.join(words)}: {out}{errors}"
 
 
 def main() -> int:

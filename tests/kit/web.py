@@ -2,6 +2,7 @@
 
 import http.client
 import json
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
@@ -15,12 +16,19 @@ def is_answering(port: int, path: str) -> bool:
 
 
 def request(
-    port: int, method: str, path: str, body: bytes | None = None, *, seconds: float = 10.0, token: str = ""
+    port: int,
+    method: str,
+    path: str,
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+    *,
+    seconds: float = 10.0,
+    token: str = "",
 ) -> tuple[int, bytes]:
-    """One exchange; the status and the whole body."""
+    """One exchange; the status and the whole body. `token` goes into a header of its own."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
     try:
-        connection.request(method, path, body, {"Authorization": f"Bearer {token}"} if token else {})
+        connection.request(method, path, body, {**(headers or {}), **({"Authorization": f"Bearer {token}"} if token else {})})
         answer = connection.getresponse()
         return answer.status, answer.read()
     finally:
@@ -34,14 +42,15 @@ def get_json(port: int, path: str, **parameters: str) -> Any:
     return json.loads(body)
 
 
-def request_json(port: int, method: str, path: str, content: object, *, seconds: float = 10.0) -> Any:
-    """One exchange with a JSON body that must be answered 2xx with JSON."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=seconds)
-    try:
-        connection.request(method, path, json.dumps(content), {"Content-Type": "application/json"})
-        answer = connection.getresponse()
-        body = answer.read()
-    finally:
-        connection.close()
-    assert answer.status // 100 == 2, f"{method} {path}: {answer.status} {body[:200]!r}"
-    return json.loads(body)
+def send_json(port: int, method: str, path: str, content: object, *, seconds: float = 10.0, token: str = "") -> tuple[int, Any]:
+    """One exchange of JSON; the status and what was answered."""
+    body, headers = json.dumps(content).encode(), {"Content-Type": "application/json"}
+    status, answer = request(port, method, path, body, headers, seconds=seconds, token=token)
+    return status, json.loads(answer)
+
+
+def request_json(port: int, method: str, path: str, content: object, *, seconds: float = 10.0, token: str = "") -> Any:
+    """As `send_json`, that must be answered 2xx."""
+    status, answer = send_json(port, method, path, content, seconds=seconds, token=token)
+    assert status // 100 == 2, f"{method} {path}: {status} {str(answer)[:200]}"
+    return answer
