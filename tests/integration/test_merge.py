@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from detector.adapters.binary import find_binary
 from detector.adapters.family import plan_merging
 from detector.adapters.prometheus import PrometheusSource
 from detector.app.cache import QueryCache
@@ -22,8 +21,7 @@ from tests.kit.prometheus import Prometheus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from tests.kit.prometheus import Prometheus as Server
+    from pathlib import Path
 
 START, SPAN_SECONDS = 1_790_000_000.0, 1800.0
 AT = START + SPAN_SECONDS - 60.0
@@ -32,10 +30,9 @@ ABSENT = "nobody"
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def prometheus(prometheus_bin: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prometheus]:
     """Half an hour of counters, gauges and histograms of four services, unequal in what they have."""
-    if not find_binary("prometheus").is_file():
-        pytest.skip("prometheus not found")
+    del prometheus_bin  # asked for its skip
     chance = random.Random(7)  # noqa: S311 - samples, not secrets
     history = History(START, START + SPAN_SECONDS)
     for number, service in enumerate(VALUES):
@@ -137,7 +134,7 @@ async def compare(url: str, queries: list[str]) -> str:
 
 @given(expression=vectors())
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-def test_the_parts_of_a_merged_answer_are_the_single_answers(prometheus: Server, expression: str) -> None:
+def test_the_parts_of_a_merged_answer_are_the_single_answers(prometheus: Prometheus, expression: str) -> None:
     """Whatever may be merged gives each query what it would have got alone; one of the values has no series at all."""
     queries = [write(expression, value) for value in (*VALUES, ABSENT)]
     if queries[0] not in plan_merging([queries]):
@@ -157,13 +154,13 @@ def test_the_parts_of_a_merged_answer_are_the_single_answers(prometheus: Server,
         '-load{service="SERVICE"} ^ 2',
     ],
 )
-def test_usual_forms_are_merged_and_the_same(prometheus: Server, expression: str) -> None:
+def test_usual_forms_are_merged_and_the_same(prometheus: Prometheus, expression: str) -> None:
     """Forms of public rule collections: merged, with data, the same."""
     queries = [write(expression, value) for value in (*VALUES, ABSENT)]
     assert asyncio.run(compare(prometheus.url, queries)) == "with data"
 
 
-def test_over_two_hundred_values_are_asked_for_by_none(prometheus: Server) -> None:
+def test_over_two_hundred_values_are_asked_for_by_none(prometheus: Prometheus) -> None:
     """The label's matcher names no value then, and what nobody asked for is left out."""
     queries = [write('sum(load{service="SERVICE"})', value) for value in (*VALUES, *(f"s{number}" for number in range(300)))]
     assert 'service!=""' in plan_merging([queries])[queries[0]].query

@@ -3,7 +3,6 @@
 In every instrumentation one service fails, one is slow, one crawls from its first minute, one loses its traffic and one is well.
 """
 
-import asyncio
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,15 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from detector.adapters.prometheus import PrometheusSource
-from detector.adapters.rulefile import RuleDirectory
 from detector.domain.incident import Status
 from detector.domain.outcome import Outcome, QueryFailed
 from detector.domain.severity import Severity
-from detector.transport.exchange import Exchange
 from tests.kit.history import BUCKET_BOUNDS_SECONDS, History, Level, switch
-from tests.kit.prometheus import Prometheus
-from tests.kit.replay import Replay, try_queries
+from tests.kit.replay import Replay, judge_past
 
 LIBRARY = Path(__file__).parents[2] / "rules" / "library"
 STEP_SECONDS = 30.0
@@ -159,14 +154,6 @@ def _find(file: str) -> Instrumentation:
     return next(kind for kind in INSTRUMENTATIONS if kind.file == file)
 
 
-async def _replay(url: str, folder: Path) -> tuple[Replay, dict[str, Outcome]]:
-    rules = RuleDirectory(folder, every_seconds=STEP_SECONDS).load().rules
-    async with Exchange() as exchange:
-        replay = Replay(PrometheusSource(exchange, url), rules)
-        await replay.run(FLIP - 120, END, STEP_SECONDS)
-        return replay, await try_queries(replay.source, rules, FLIP + 120)
-
-
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Replay, dict[str, Outcome]]:
     """The history of all instrumentations judged by the whole library, and the answer to every query."""
@@ -174,10 +161,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Replay, dict[str, 
     shutil.copytree(LIBRARY, folder / "rules")  # copied, as a user activates them
     history = History(START, END)
     _write_all(history)
-    prometheus = Prometheus(folder / "prometheus", options=["--query.lookback-delta=20s"])
-    prometheus.load_openmetrics(history.render())
-    with prometheus:
-        return asyncio.run(_replay(prometheus.url, folder / "rules"))
+    return judge_past(folder, history, FLIP - 120, END, STEP_SECONDS, asked_at=FLIP + 120)
 
 
 @pytest.fixture

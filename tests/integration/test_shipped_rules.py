@@ -3,22 +3,18 @@
 Every service has its own story in one history; one replay judges all of them, as the daemon would. All are healthy until FLIP.
 """
 
-import asyncio
 import shutil
 from pathlib import Path
 
 import pytest
 
-from detector.adapters.prometheus import PrometheusSource
 from detector.adapters.rulefile import RuleDirectory
 from detector.domain.alert import Change, EndReason, Phase
 from detector.domain.incident import NoticeKind, Status
 from detector.domain.outcome import Outcome, QueryFailed
 from detector.domain.severity import Severity
-from detector.transport.exchange import Exchange
 from tests.kit.history import History, Level, switch
-from tests.kit.prometheus import Prometheus
-from tests.kit.replay import Replay, try_queries
+from tests.kit.replay import Replay, judge_past
 
 RULES = Path(__file__).parents[2] / "rules"
 STEP_SECONDS = 15.0
@@ -127,14 +123,6 @@ def _write_hosts(history: History) -> None:
             history.add_gauge("up", {"job": job, "instance": f"{number}:80"}, level)
 
 
-async def _replay(url: str, folder: Path) -> tuple[Replay, dict[str, Outcome]]:
-    rules = RuleDirectory(folder, every_seconds=STEP_SECONDS).load().rules
-    async with Exchange() as exchange:
-        replay = Replay(PrometheusSource(exchange, url), rules)
-        await replay.run(FLIP - 120, END, STEP_SECONDS)
-        return replay, await try_queries(replay.source, rules, FLIP + 120)
-
-
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Replay, dict[str, Outcome]]:
     """The whole history judged, and the answer to every query of the rules."""
@@ -145,11 +133,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Replay, dict[str, 
     _write_services(history)
     _write_latency(history)
     _write_hosts(history)
-    # Loaded history has no staleness markers; the short lookback ends a series one scrape after its last sample, as they do.
-    prometheus = Prometheus(folder / "prometheus", options=["--query.lookback-delta=20s"])
-    prometheus.load_openmetrics(history.render())
-    with prometheus:
-        return asyncio.run(_replay(prometheus.url, folder / "rules"))
+    return judge_past(folder, history, FLIP - 120, END, STEP_SECONDS, asked_at=FLIP + 120)
 
 
 @pytest.fixture

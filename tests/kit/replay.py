@@ -3,8 +3,12 @@
 Rules come from the real loader, samples through the real source; the steps are those of `detector.app.replay`.
 """
 
+import asyncio
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from detector.adapters.prometheus import PrometheusSource
+from detector.adapters.rulefile import RuleDirectory
 from detector.adapters.template import TemplateRenderer
 from detector.app import replay as path
 from detector.domain.alert import AlertState, Change, Transition
@@ -17,6 +21,9 @@ from detector.domain.reading import plan_queries
 from detector.domain.rule import RuleSet
 from detector.domain.severity import Severity
 from detector.ports.source import SampleSource
+from detector.transport.exchange import Exchange
+from tests.kit.history import History
+from tests.kit.prometheus import Prometheus
 
 DEADLINE_SECONDS = 30.0
 
@@ -97,3 +104,24 @@ async def try_queries(source: SampleSource, rules: RuleSet, at: float) -> dict[s
         queries |= dict.fromkeys((*plan_queries(rule), *plan_queries(rule, severity=True), *plan_baselines(rule).values()))
         queries |= dict.fromkeys(query for past in plan_history(rule).values() for query in past)
     return {query: await source.query(query, at, deadline_seconds=DEADLINE_SECONDS) for query in queries}
+
+
+def judge_past(
+    folder: Path, history: History, begin: float, end: float, step_seconds: float, *, asked_at: float
+) -> tuple[Replay, dict[str, Outcome]]:
+    """Have the rules in folder/rules judge a history that a real Prometheus holds; and every query of theirs, asked once.
+
+    Loaded history has no staleness markers; the short lookback ends a series one scrape after its last sample, as they do.
+    """
+    prometheus = Prometheus(folder / "prometheus", options=["--query.lookback-delta=20s"])
+    prometheus.load_openmetrics(history.render())
+    rules = RuleDirectory(folder / "rules", every_seconds=step_seconds).load().rules
+
+    async def replay() -> tuple[Replay, dict[str, Outcome]]:
+        async with Exchange() as exchange:
+            made = Replay(PrometheusSource(exchange, prometheus.url), rules)
+            await made.run(begin, end, step_seconds)
+            return made, await try_queries(made.source, rules, asked_at)
+
+    with prometheus:
+        return asyncio.run(replay())
