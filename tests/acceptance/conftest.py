@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.kit.audience import Audience
 from tests.kit.house import Booth, Household
+from tests.kit.mosquitto import find_mosquitto
 from tests.kit.rule import SHORT_RULES
 from tests.kit.standin import Service
 
@@ -47,3 +49,12 @@ async def enter_booth(tmp_path: Path) -> AsyncIterator[EnterBooth]:
             return await stack.enter_async_context(Booth(tmp_path / f"booth-{count}", **settings))
 
         yield enter
+
+
+@pytest.fixture
+async def audience(tmp_path: Path) -> AsyncIterator[Audience]:
+    """Everyone beside PagerDuty."""
+    if find_mosquitto() is None:
+        pytest.skip("mosquitto not found: sudo apt-get install mosquitto")
+    async with Audience(tmp_path / "audience") as everyone:
+        yield everyone

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from detector.web.protocol import MAX_CONNECTIONS
+from tests.kit.rule import PLAIN_RULES
 from tests.kit.wait import wait_until
 from tests.kit.web import request
 
@@ -20,14 +21,7 @@ if TYPE_CHECKING:
 
 CONNECTIONS = 10_000
 SECONDS = 9.0
-RULES = """
-rules:
-  - name: errors
-    by: [service]
-    every: 2s
-    signals: {error_rate: errors}
-    open: error_rate > 0.01
-"""
+RULES = PLAIN_RULES.replace("every: 1s", "every: 2s")
 # what each sender may hear as the last word; `cut` where room was made for others
 ANSWERS = {
     "headers": {"400", "431", "cut"},

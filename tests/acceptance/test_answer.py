@@ -73,8 +73,7 @@ async def test_every_wrong_answer_has_its_reason_and_keeps_the_state(enter_booth
             assert [alert.dedup_key for alert in booth.pagerduty.open_alerts()] == [key], name
             await proxy.switch(Pass())
             booth.source.answer = good
-            seen = await daemon.metric("detector_evaluations_total", rule="errors", outcome="ok")
-            await daemon.wait_metric("detector_evaluations_total", seen + 1, rule="errors", outcome="ok", seconds=60)
+            await daemon.wait_evaluations("errors", 1)
         await _finish(booth, key)
 
 
@@ -160,20 +159,19 @@ async def test_values_that_are_no_numbers_and_series_that_vanish(enter_booth: En
     daemon = booth.daemon
     key = await _page(booth)
 
-    async def evaluate(outcome: str) -> None:
-        seen = await daemon.metric("detector_evaluations_total", rule="errors", outcome=outcome)
-        await daemon.wait_metric("detector_evaluations_total", seen + 4, rule="errors", outcome=outcome, seconds=60)
+    async def evaluate() -> None:
+        await daemon.wait_evaluations("errors", 4)
         assert [alert.dedup_key for alert in booth.pagerduty.open_alerts()] == [key]
 
     for text in ("nan", "inf", "-inf"):
         booth.show(checkout=float(text), well=0.0)
-        await evaluate("ok")
+        await evaluate()
         booth.show(checkout=0.1, search=float(text))
-        await evaluate("ok")
+        await evaluate()
     booth.show(checkout=float("nan"), search=float("nan"), well=float("inf"))
-    await evaluate("ok")  # asked and answered: there are series, and none has a value
+    await evaluate()  # asked and answered: there are series, and none has a value
     await daemon.wait_line("transition", "service=checkout", "change=unknown", "no data")
     booth.show(search=0.0, well=0.0)
     booth.hide("checkout")
-    await evaluate("ok")
+    await evaluate()
     await _finish(booth, key)

@@ -12,12 +12,10 @@ import pytest
 from tests.kit.audience import ON_CALL, Audience
 from tests.kit.faultproxy import BlackHole, FaultProxy
 from tests.kit.listener import read_retained
-from tests.kit.mosquitto import find_mosquitto
 from tests.kit.standin import Reply, Step, fail
 from tests.kit.wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.acceptance.conftest import EnterBooth
@@ -25,15 +23,6 @@ if TYPE_CHECKING:
 
 PAGES, AT_ONCE = 24, 6
 SLOWER_SECONDS = 0.5  # and twice as much on a machine whose load changes meanwhile; what is frozen would add five seconds and more
-
-
-@pytest.fixture
-async def audience(tmp_path: Path) -> AsyncIterator[Audience]:
-    """Everyone beside PagerDuty."""
-    if find_mosquitto() is None:
-        pytest.skip("mosquitto not found: sudo apt-get install mosquitto")
-    async with Audience(tmp_path / "audience") as everyone:
-        yield everyone
 
 
 async def _measure(booth: Booth) -> list[float]:

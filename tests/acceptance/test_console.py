@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tests.kit.browser import PHONE, open_browser, open_page
 from tests.kit.house import Household
-from tests.kit.rule import SHORT_RULES
+from tests.kit.rule import FLAG, SHORT_RULES
 from tests.kit.standin import Alert, Service
 
 if TYPE_CHECKING:
@@ -24,8 +23,7 @@ RULES = f"""\
 services:
   checkout:
     mitigations:
-      flag: {{summary: Disable the basket, run: ["{sys.executable}", "-c", "print('basket <b>off</b>; $(id)')"]}}
-{SHORT_RULES}"""
+{FLAG}{SHORT_RULES}"""
 UNTOUCHED = "window.__untouched"
 
 

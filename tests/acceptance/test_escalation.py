@@ -8,37 +8,18 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.kit.audience import ON_CALL, STAKEHOLDERS, Audience
-from tests.kit.mosquitto import find_mosquitto
+from tests.kit.rule import PLAIN_RULES
 from tests.kit.wait import wait_until
 from tests.kit.web import request_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
     from tests.acceptance.conftest import EnterBooth
 
-RULES = """\
+RULES = f"""\
 services:
-  checkout: {responders: {service_owner: Olu, on_call_engineer: Erin, on_call_manager: U0MO12345}}
-rules:
-  - name: errors
-    by: [service]
-    every: 1s
-    signals: {error_rate: errors}
-    open: error_rate > 0.01
-    severity: {high: "true"}
-    recover_for: 1s
+  checkout: {{responders: {{service_owner: Olu, on_call_engineer: Erin, on_call_manager: U0MO12345}}}}
+{PLAIN_RULES}    severity: {{high: "true"}}
 """
-
-
-@pytest.fixture
-async def audience(tmp_path: Path) -> AsyncIterator[Audience]:
-    """Everyone beside PagerDuty."""
-    if find_mosquitto() is None:
-        pytest.skip("mosquitto not found: sudo apt-get install mosquitto")
-    async with Audience(tmp_path / "audience") as everyone:
-        yield everyone
 
 
 @pytest.mark.timeout(90)

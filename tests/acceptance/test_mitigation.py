@@ -1,65 +1,31 @@
 """Mitigations in the running daemon: run by a named human, one at a time; recovery ends the incident."""
 
 import asyncio
-import http.client
-import json
-import os
 import sys
-from contextlib import closing
 from typing import Any
 
 from tests.acceptance.conftest import EnterBooth
 from tests.kit.daemon import Daemon
 from tests.kit.house import Booth
+from tests.kit.rule import FLAG, PLAIN_RULES
 from tests.kit.wait import wait_until
+from tests.kit.web import send_json
 
 TOKEN = "write-token-1234"
 RULES = f"""\
 services:
   checkout:
     mitigations:
-      flag: {{summary: Disable the basket, run: ["{sys.executable}", "-c", "print('basket <b>off</b>; $(id)')"]}}
-      slow: {{summary: Wait, run: ["{sys.executable}", "-c", "import time; time.sleep(60)"], timeout: 1s}}
+{FLAG}      slow: {{summary: Wait, run: ["{sys.executable}", "-c", "import time; time.sleep(60)"], timeout: 1s}}
       fail: {{summary: Fail, run: ["{sys.executable}", "-c", "import os; print(sorted(os.environ)); raise SystemExit(3)"]}}
       gone: {{summary: Not there, run: [/no/such/program]}}
-rules:
-  - name: errors
-    by: [service]
-    every: 1s
-    signals: {{error_rate: errors}}
-    open: error_rate > 0.01
-    severity: {{high: "true"}}
-    recover_for: 1s
+{PLAIN_RULES}    severity: {{high: "true"}}
 """
 
 
 async def post(daemon: Daemon, path: str, token: str, **body: object) -> tuple[int, Any]:
     """POST JSON, with a token where one is given."""
-
-    def send() -> tuple[int, Any]:
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
-        with closing(http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=10)) as connection:
-            connection.request("POST", path, json.dumps(body), headers)
-            answer = connection.getresponse()
-            return answer.status, json.loads(answer.read())
-
-    return await asyncio.to_thread(send)
-
-
-async def run_command(daemon: Daemon, *words: str) -> tuple[int | None, str, str]:
-    """`detector ...` against the daemon; exit code, output, errors."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "detector",
-        *words,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **daemon.settings},
-        cwd=daemon.folder,
-    )
-    out, err = await process.communicate()
-    return process.returncode, out.decode(), err.decode()
+    return await asyncio.to_thread(send_json, daemon.port, "POST", path, body, token=token)
 
 
 async def break_shop(booth: Booth) -> str:
@@ -74,14 +40,14 @@ async def test_a_named_human_runs_it_and_recovery_ends_it(enter_booth: EnterBoot
     """Shown, then run by name; its output is in the timeline as it is; the incident goes on until the metrics are well."""
     booth = await enter_booth(rules={"shop": RULES}, write_token=TOKEN)
     incident = await break_shop(booth)
-    code, out, _ = await run_command(booth.daemon, "incidents", "mitigate", incident, "flag")
+    code, out, _ = await booth.daemon.run("incidents", "mitigate", incident, "flag")
     assert code == 0
     assert "nothing was run" in out
-    code, _, err = await run_command(booth.daemon, "incidents", "mitigate", incident, "flag", "--yes")
+    code, _, err = await booth.daemon.run("incidents", "mitigate", incident, "flag", "--yes")
     assert (code, "--by NAME" in err) == (2, True)
     assert not [event for event in await booth.daemon.timeline(incident) if event["kind"] == "mitigation"]
 
-    code, out, err = await run_command(booth.daemon, "incidents", "mitigate", incident, "flag", "--yes", "--by", "ann")
+    code, out, err = await booth.daemon.run("incidents", "mitigate", incident, "flag", "--yes", "--by", "ann")
     assert (code, err) == (0, "")
     assert "basket <b>off</b>; $(id)" in out
     said = [event for event in await booth.daemon.timeline(incident) if event["kind"] == "mitigation"]
@@ -90,10 +56,10 @@ async def test_a_named_human_runs_it_and_recovery_ends_it(enter_booth: EnterBoot
     assert (await booth.daemon.wait_incident("checkout"))["status"] == "open"
     assert await booth.daemon.metric("detector_time_to_mitigate_seconds_count", severity="high") == 1
 
-    code, _, err = await run_command(booth.daemon, "incidents", "mitigate", incident, "flag", "--yes", "--by", "bob")
+    code, _, err = await booth.daemon.run("incidents", "mitigate", incident, "flag", "--yes", "--by", "bob")
     assert code == 1
     assert "was run by ann already" in err
-    code, _, _ = await run_command(booth.daemon, "incidents", "mitigate", incident, "flag", "--yes", "--by", "bob", "--again")
+    code, _, _ = await booth.daemon.run("incidents", "mitigate", incident, "flag", "--yes", "--by", "bob", "--again")
     assert code == 0
     assert await booth.daemon.metric("detector_time_to_mitigate_seconds_count", severity="high") == 1
     booth.show(checkout=0.0)

@@ -7,23 +7,19 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from tests.kit.rule import PLAIN_RULES
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.acceptance.conftest import EnterBooth
 
 READ, WRITE = "read-token-1234567", "write-token-1234567"
-RULES = """
+CATALOGUE = """
 services:
   checkout:
     mitigations:
       nothing: {summary: Do nothing, run: ["true"]}
-rules:
-  - name: errors
-    by: [service]
-    every: 1s
-    signals: {error_rate: errors}
-    open: error_rate > 0.01
 """
 # No schema says that an end lies ahead or that matchers parse, nor which cursors were given: there a refusal is right.
 # What needs an incident is asked of the one that is there; reading is asked of any.
@@ -46,7 +42,7 @@ SECONDS = 100.0
 
 async def test_the_document_is_true(enter_booth: EnterBooth, tmp_path: Path) -> None:
     """Statuses, content types, headers, schemas, tokens: every answer of every operation is one that the document names."""
-    booth = await enter_booth(rules={"errors": RULES}, read_token=READ, write_token=WRITE)
+    booth = await enter_booth(rules={"errors": PLAIN_RULES, "catalogue": CATALOGUE}, read_token=READ, write_token=WRITE)
     booth.daemon.token = WRITE
     booth.show(checkout=0.5, search=0.3)
     await booth.daemon.start()

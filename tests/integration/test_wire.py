@@ -17,42 +17,15 @@ from detector.web.metrics import Metrics
 from detector.web.server import WebServer
 from detector.web.site import Site
 from detector.web.wire import MAX_BODY_BYTES, Wire
+from tests.kit.box import Box
 from tests.kit.memorydaemon import MemoryDaemon
 from tests.kit.wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator
 
-    from detector.domain.reception import ReceivedAlert
-    from detector.ports.wire import ShownAlert, ShownRule
 
 READ, WRITE = "read-token-1234", "write-token-1234"
-
-
-class Box:
-    """An inbox that keeps what came, and an exhibit with nothing in it."""
-
-    def __init__(self) -> None:
-        self.alerts_received: list[ReceivedAlert] = []
-        self.fault: TemporaryError | None = None
-
-    async def receive(self, alerts: Sequence[ReceivedAlert]) -> None:
-        """Keep, or fail."""
-        if self.fault is not None:
-            raise self.fault
-        self.alerts_received += alerts
-
-    def alerts(self) -> list[ShownAlert]:
-        """None."""
-        return []
-
-    def rules(self) -> list[ShownRule]:
-        """None."""
-        return []
-
-    def now(self) -> float:
-        """A moment."""
-        return 1000.0
 
 
 class Client:

@@ -7,7 +7,6 @@ the routes that exist.
 from __future__ import annotations
 
 import asyncio
-import http.client
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -22,16 +21,14 @@ from detector.web.metrics import Metrics
 from detector.web.pagerduty import PagerDutyHook
 from detector.web.site import Site
 from detector.web.wire import Wire
+from tests.kit.box import Box
 from tests.kit.fuzz import Target, run
 from tests.kit.memorydaemon import MemoryDaemon
+from tests.kit.web import request
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from detector.domain.incident import Incident
-    from detector.domain.reception import ReceivedAlert
     from detector.ports.pagerduty import PagerDutyWord
-    from detector.ports.wire import ShownAlert, ShownRule
 
 WRITE_TOKEN, HOOK_SECRET = "fuzz-write-token-1234", "fuzz-hook-secret-1234"
 HOOK = "/webhooks/pagerduty"
@@ -153,7 +150,7 @@ class FuzzedSite:
     def __init__(self) -> None:
         self.daemon = MemoryDaemon()
         self.incident = self.daemon.incidents[0].id
-        access = Access(write_token=WRITE_TOKEN)
+        access, box = Access(write_token=WRITE_TOKEN), Box()
         self.site = Site(
             metrics=Metrics("1"),
             query=self.daemon,
@@ -163,7 +160,7 @@ class FuzzedSite:
             version="1",
             aid=Hands(),  # type: ignore[arg-type]  # only what writes
             pagerduty=PagerDutyHook(Ear(), [HOOK_SECRET]),
-            wire=Wire(self.daemon, self.daemon, Tray(), Tray(), access, "1"),
+            wire=Wire(self.daemon, self.daemon, box, box, access, "1"),
         )
 
     async def send(self, drawn: Drawn) -> tuple[int, bytes]:
@@ -215,25 +212,6 @@ class Hands:
         raise ResponseError(f"a drill is under way, {by}")
 
 
-class Tray:
-    """An inbox that takes everything, and an exhibit with nothing in it."""
-
-    async def receive(self, alerts: Sequence[ReceivedAlert]) -> None:
-        """Take."""
-
-    def alerts(self) -> list[ShownAlert]:
-        """None."""
-        return []
-
-    def rules(self) -> list[ShownRule]:
-        """None."""
-        return []
-
-    def now(self) -> float:
-        """A moment."""
-        return 1000.0
-
-
 class Ear:
     """Hears, and makes what it heard into text, as the timeline would."""
 
@@ -244,13 +222,8 @@ class Ear:
 
 def send_real(port: int, drawn: Drawn) -> tuple[int, bytes]:
     """One request to a real daemon; the status and the body."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    try:
-        connection.request(drawn.method, f"{drawn.path}?{drawn.query}" if drawn.query else drawn.path, drawn.body, drawn.headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read()
-    finally:
-        connection.close()
+    path = f"{drawn.path}?{drawn.query}" if drawn.query else drawn.path
+    return request(port, drawn.method, path, drawn.body, drawn.headers, seconds=30.0)
 
 
 def run_site(examples: int) -> None:

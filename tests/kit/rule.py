@@ -1,5 +1,7 @@
 """Rule files for tests of the running daemon: the shipped error rule's condition and default ladder over short windows."""
 
+import sys
+
 _ERRORS = """\
 rules:
   - name: errors
@@ -30,4 +32,9 @@ rules:
     signals: {error_rate: errors}
     open: error_rate > 0.01
     recover_for: 1s
+"""
+
+# a way out that says something of its own; for a service's `mitigations`
+FLAG = f"""\
+      flag: {{summary: Disable the basket, run: ["{sys.executable}", "-c", "print('basket <b>off</b>; $(id)')"]}}
 """
