@@ -100,13 +100,17 @@ async def test_every_page_is_whole_and_harmless(enter: Enter, path: str) -> None
 
 
 async def test_hostile_values_are_text(enter: Enter, daemon: MemoryDaemon) -> None:
-    """A label or summary with markup, script addresses or template signs stands there as text."""
+    """A label or summary with markup, script addresses or template signs stands there as text, in an attribute and a form too."""
     daemon.incidents = [
         make_incident(
-            1, summary="<img src=x onerror=alert(1)>" + NASTY, links={"a": "javascript:alert(1)", "b": "https://example.org/"}
+            1,
+            summary="<img src=x onerror=alert(1)>" + NASTY,
+            muted='"><img src=x onerror=alert(2)>',
+            links={"a": "javascript:alert(1)", "b": "https://example.org/"},
         )
     ]
     reader = await enter()
+    assert (await reader.post("/incidents/incident-00001/note", by='"><img src=x onerror=alert(3)>', text="x"))[0] == 303
     for path in ("/", "/incidents/incident-00001", "/history?status=open"):
         _, _, text = await reader.get(path)
         assert "<img src=x" not in text
@@ -114,6 +118,8 @@ async def test_hostile_values_are_text(enter: Enter, daemon: MemoryDaemon) -> No
         assert "{{7*7}}" in text
         assert "\0" not in text
     _, _, text = await reader.get("/incidents/incident-00001")
+    assert "onerror=alert(2)&gt;" in text
+    assert "onerror=alert(3)&gt;" in text
     assert re.findall(r'href="((?:javascript|https)[^"]*)"', text) == ["https://example.org/"]
 
 
