@@ -48,7 +48,7 @@ async def _recover(replicas: Replicas, leader: Daemon) -> None:
 
 
 async def test_a_killed_leader_is_replaced(tmp_path: Path, postgres_url: str) -> None:
-    """SIGKILL during an incident: no second page, the heir resolves it, nobody evaluates for at most TTL and an interval."""
+    """SIGKILL during an incident: no second page, the heir resolves it, evaluation pauses no longer than a takeover may take."""
     async with _broken_shop(tmp_path, postgres_url) as (replicas, leader, others):
         await leader.kill()
         heir = await replicas.wait_leader(*others)

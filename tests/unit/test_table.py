@@ -37,5 +37,5 @@ def test_a_diagnosis_and_a_table_print_hostile_words_as_words(capsys: pytest.Cap
     print_table(("A", "B"), [[HOSTILE, HOSTILE]])
     out, err = capsys.readouterr()
     assert not STEERING & set(out + err)
-    assert len(out.splitlines()) == 5
+    assert len(out.splitlines()) == 6  # a check, two headings with a line each, a row
     assert len(err.splitlines()) == 1
