@@ -148,8 +148,6 @@ def _show(found: Diagnosis) -> None:
     else:
         print(clean(f"suspects: no cause found ({found.unranked})"))
     links = {result.link: result.check.value for result in reversed(found.results) if result.link and result.verdict.value == "bad"}
-    if links:
-        print("look further:")
-        for link, name in reversed(links.items()):
-            print(clean(f"  {name}: {link}"))
+    for link, name in reversed(links.items()):
+        print(clean(f"look at {name}: {link}"))
     print(f"{clean(found.service)} at {show_time(found.at)}", file=sys.stderr)

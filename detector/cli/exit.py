@@ -11,6 +11,10 @@ OVER_LIMIT = 3
 
 
 def fail(message: str, code: int = FAILURE) -> int:
-    """Say what is wrong on standard error, in one line; gives back the exit code."""
-    print(f"detector: {message}", file=sys.stderr)
+    """Say what is wrong on standard error, in one line; gives back the exit code.
+
+    A message may quote what came from outside: nothing in it steers the terminal.
+    """
+    inert = "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in message)
+    print(f"detector: {inert}", file=sys.stderr)
     return code

@@ -148,7 +148,7 @@ def test_hostile_text_is_valid_and_inert() -> None:
     summary = event["payload"]["summary"]
     assert "\n" not in summary
     assert "<!channel>{{7*7}}#+/🔥" in summary
-    assert event["payload"]["custom_details"]["notes"] == ["a\ufffdb\nc<!channel>{{7*7}}#+/🔥\ufffd\u202e"]
+    assert event["payload"]["custom_details"]["notes"] == ["a\ufffdb\nc<!channel>{{7*7}}#+/🔥\ufffd\ufffd"]
     again, _ = fit(route=HOSTILE)
     assert again["dedup_key"] == event["dedup_key"]
     assert event["dedup_key"].isascii()

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from detector.cli.diagnose import _show
+from detector.cli.exit import fail
 from detector.cli.table import clean, format_json, print_table
 from detector.domain.check import Check, Diagnosis, Result, Verdict
 from detector.domain.suspect import Suspect
@@ -20,6 +21,14 @@ def test_a_cleaned_value_is_one_harmless_line() -> None:
     assert "\n" not in said
     assert said.endswith("<script> é 🔥")
     said.encode()
+
+
+def test_a_refusal_steers_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """What the daemon refuses may quote anybody's name."""
+    assert fail(HOSTILE, 2) == 2
+    said = capsys.readouterr().err
+    assert not STEERING & set(said)
+    assert said.startswith("detector: a\ufffd[2J")
 
 
 def test_json_on_a_terminal_steers_nothing_and_means_the_same() -> None:

@@ -27,8 +27,8 @@ _SMALL_BYTES = 1024
 _CUT = " [cut]"
 _KEY_HEAD_CHARACTERS = 190
 
-# C0 and C1 controls but tab and line feed, and halves of surrogate pairs, which UTF-8 cannot hold
-_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+# C0 and C1 controls but tab and line feed, halves of surrogate pairs, which UTF-8 cannot hold, and marks that reorder what is read
+_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 
 
 class Part(StrEnum):

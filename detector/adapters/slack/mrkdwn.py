@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+_UNFIT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
 _HALF_ENTITY = re.compile(r"&[a-z]{0,3}$")
 _USER_ID = re.compile(r"[UW][A-Z0-9]{7,20}")
 _CHANNEL_ID = re.compile(r"[CGD][A-Z0-9]{7,20}")

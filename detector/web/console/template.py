@@ -37,6 +37,7 @@ def make_environment() -> Environment:
     )
     environment.filters |= {
         "shown": show_text,
+        "inert": make_inert,
         "href": read_href,
         "part": lambda value: quote(str(value), safe=""),
         "number": format_number,
@@ -52,7 +53,12 @@ def make_environment() -> Environment:
 
 def show_text(value: object) -> Markup:
     """Any text from outside: isolated in its writing direction, what cannot be seen replaced."""
-    return Markup("<bdi>{}</bdi>").format(_BIDI.sub("\ufffd", clean_text(str(value))))
+    return Markup("<bdi>{}</bdi>").format(make_inert(value))
+
+
+def make_inert(value: object) -> str:
+    """As `show_text`, where no element may stand."""
+    return _BIDI.sub("\ufffd", clean_text(str(value)))
 
 
 def read_href(value: object) -> str:
