@@ -42,13 +42,15 @@ def tell(
     *,
     actor: str = DETECTOR,
     facts: Mapping[str, Any] | None = None,
+    to_all: bool = False,
 ) -> Incident:
-    """Tell everybody who heard of the incident and listens to this kind. `facts`: what this notice says beside the incident's."""
+    """Tell everybody who heard of the incident and listens to this kind; `to_all`: as what a person says is told.
+
+    `facts`: what this notice says beside the incident's.
+    """
     told = False
     for channel, route in ledger.paging.audience:
-        if f"{channel}:{route}" in incident.told and _listens(
-            channel, route, kind, human=actor != DETECTOR or bool(incident.route)
-        ):
+        if f"{channel}:{route}" in incident.told and _listens(channel, route, kind, human=to_all or actor != DETECTOR):
             incident = ledger.send(incident, kind, channel, route, message=message, actor=actor, facts=facts)
             told = True
     return ledger.put(replace(incident, updated=ledger.now)) if told else incident
@@ -77,7 +79,6 @@ def _should_know(ledger: Ledger, incident: Incident, channel: str, route: str) -
 
 
 def _listens(channel: str, route: str, kind: NoticeKind, *, human: bool) -> bool:
-    """`human`: a person said it, or it tells what a storm has come to."""
     match channel:
         case "email" if route == ON_CALL:
             return kind in _ON_CALL_HEARS or (human and kind is NoticeKind.UPDATE)

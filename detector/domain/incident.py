@@ -147,7 +147,7 @@ class Incident:
     notices, `revision` its changes. `due` is the next moment its timers want `correlate` to look at it. `told`: destinations
     beside PagerDuty that heard of it, `<channel>:<route>`; `updated`: when they last did. `muted` says by what, while it is, since
     `muted_since`; `heard` is the severity it had before, None where its episode began muted.
-    `quiet`: it pages only above this severity (folded into a storm, or flapping). `unsaid`: a storm that grew since it was told of.
+    `quiet`: it pages only above this severity (folded into a storm, or flapping). `unsaid_since`: a storm has grown.
     `verifying`: its metrics have recovered and its probes have not passed yet. `checks` and `suspects` are those of the episode
     `diagnosed`. `mitigated`: when the first of `mitigations` was started. `escalations`: responders called since, as nobody
     acknowledged. `version`: digest of the rule files by which it was last decided on.
@@ -190,7 +190,7 @@ class Incident:
     heard: Severity | None = None
     quiet: Severity | None = None
     folded: str = ""
-    unsaid: bool = False
+    unsaid_since: float | None = None
     route: str = ""
     see_also: tuple[str, ...] = ()
     summoned: bool = False

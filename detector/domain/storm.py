@@ -66,9 +66,12 @@ def _settle_storm(ledger: Ledger, storm: Incident, members: list[Incident]) -> N
     if (summary, services, severity) == (storm.summary, storm.services, alert.severity):
         return
     ledger.touch(storm)
-    grown = storm.unsaid or (bool(storm.told) and services != storm.services)
+    grown = storm.unsaid_since
+    if grown is None and storm.told and services != storm.services:
+        grown = ledger.now
     ledger.hold(
-        replace(storm, summary=summary, services=services, unsaid=grown), replace(alert, severity=max(severity, alert.severity))
+        replace(storm, summary=summary, services=services, unsaid_since=grown),
+        replace(alert, severity=max(severity, alert.severity)),
     )
 
 
@@ -110,7 +113,7 @@ def _open_storm(ledger: Ledger, first: Incident, route: str) -> Incident:
 def _summarise(count: int, services: tuple[str, ...]) -> str:
     named = ", ".join(services[:NAMED_SERVICES])
     more = f" and {len(services) - NAMED_SERVICES} more" if len(services) > NAMED_SERVICES else ""
-    return f"{count} new incidents within minutes: {named}{more}"
+    return f"{count} new incident{'' if count == 1 else 's'} within minutes: {named}{more}"
 
 
 def _name_route(route: str) -> Labels:

@@ -88,7 +88,7 @@ def _tell_change(ledger: Ledger, before: Incident, incident: Incident, news: str
     if news:
         return tell(ledger, incident, NoticeKind.UPDATE, news)
     if _find_growth_due(incident) <= ledger.now:
-        return tell(ledger, ledger.put(replace(incident, unsaid=False)), NoticeKind.UPDATE, incident.summary)
+        return tell(ledger, ledger.put(replace(incident, unsaid_since=None)), NoticeKind.UPDATE, incident.summary, to_all=True)
     every = ledger.paging.update_every_seconds
     if every and incident.updated is not None and ledger.now >= incident.updated + every:
         ledger.say(incident, "reminder", f"no update for {format_wait(every)}")
@@ -99,7 +99,7 @@ def _tell_change(ledger: Ledger, before: Incident, incident: Incident, news: str
 
 def _find_growth_due(incident: Incident) -> float:
     """When it is told that a storm has grown, once a minute at the most; never where it has not."""
-    return (incident.updated or 0.0) + GROWTH_SECONDS if incident.unsaid else inf
+    return inf if incident.unsaid_since is None else incident.unsaid_since + GROWTH_SECONDS
 
 
 def _note_stale(ledger: Ledger, incident: Incident) -> Incident:
