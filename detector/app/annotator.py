@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from detector.app.callout import find_requester
 from detector.app.guard import describe_fault
 from detector.app.readback import NOTE_PREFIX
 from detector.domain.check import describe_result
@@ -86,9 +87,7 @@ class Annotator:
         keys = [page.key for page in known.pages if not page.closed] if known is not None else []
         if self._account is None or not keys:
             return True
-        self._author = self._author or await self._account.find_person(self._requester)
-        if self._author is None:
-            raise PermanentError(f"PagerDuty has no user {self._requester}; check DETECTOR_PAGERDUTY__REQUESTER")
+        self._author = self._author or await find_requester(self._account, self._requester)
         remote = await self._account.find_by_key(keys[-1])
         if remote is None:  # not delivered yet, or PagerDuty has not made its incident of it
             return False

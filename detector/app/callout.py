@@ -132,9 +132,7 @@ class Callout:
         """Ask owner and manager to join, in the requester's name."""
         if self._account is None or not self._requester:
             return
-        requester = await self._account.find_person(self._requester)
-        if requester is None:
-            raise PermanentError(f"PagerDuty has no user {self._requester}; check DETECTOR_PAGERDUTY__REQUESTER")
+        requester = await find_requester(self._account, self._requester)
         people = [
             *([] if known["on_call_manager"] else on_call.levels.get(MANAGER_LEVEL, ())),
             *[await self._account.find_person(known[role]) for role in ("service_owner", "on_call_manager") if "@" in known[role]],
@@ -160,6 +158,14 @@ class Callout:
             return
         catalogue, paging, now = self._roster.catalogue, self._paging, self._clock.now()
         await self._committer.submit_action(lambda book: response.name_responders(book, catalogue, paging, incident.id, named, now))
+
+
+async def find_requester(account: PagerDutyAccount, email: str) -> Person:
+    """In whose name PagerDuty is asked. Raises PermanentError where it has no such user."""
+    found = await account.find_person(email)
+    if found is None:
+        raise PermanentError(f"PagerDuty has no user {email}; check DETECTOR_PAGERDUTY__REQUESTER")
+    return found
 
 
 def _join(people: Sequence[Person]) -> str:
