@@ -21,6 +21,7 @@ KEPT_SUSPECTS = 10
 MESSAGE_CHARACTERS = 1500
 PAGE_SECONDS = 60.0  # after this long a page hears no more: somebody may have resolved it where we do not see it at once
 CALM_INCIDENTS = 5  # with more under way, the events that a routing key may take belong to the pages
+_ORDER = tuple(Check)
 
 
 def record_results(
@@ -39,10 +40,11 @@ def record_results(
     if incident is None or incident.episode != episode or incident.diagnosed == episode:
         return Decision()
     known = frozenset(told)
-    news = sorted((result for result in results if result.check not in known), key=lambda result: list(Check).index(result.check))
+    ordered = tuple(sorted(results, key=lambda result: _ORDER.index(result.check)))
+    news = [result for result in ordered if result.check not in known]
     if not news:
         return Decision()
-    incident = ledger.put(replace(incident, checks=tuple(sorted(results, key=lambda result: list(Check).index(result.check)))))
+    incident = ledger.put(replace(incident, checks=ordered))
     _say(ledger, incident, news)
     bad = [result for result in news if result.verdict is Verdict.BAD]
     if incident.status.active and bad:
