@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from detector.domain.label import Labels, format_labels
 from detector.domain.outcome import NoData, QueryFailed, RangeSamples
 from detector.domain.postmortem import Curve
-from detector.domain.reading import fill_window, signal_queries
+from detector.domain.reading import list_filled, signal_queries
 from detector.domain.reproduction import Opening, choose_span, write_test
 from detector.domain.rule import Ratio
 from detector.domain.selector import find_selectors
@@ -67,12 +67,10 @@ class Darkroom:
         spans = {
             rule.name: choose_span(choose_begin(incident, end) - rule.window_seconds, end, rule.every_seconds) for rule in rules
         }
-        asked = dict.fromkeys((query, spans[rule.name]) for rule, _, signal in wanted for query in _list_queries(rule, signal))
+        asked = dict.fromkeys((query, spans[rule.name]) for rule, _, signal in wanted for query in list_filled(rule, signal))
         told = await asyncio.gather(*(self._ask(query, span, deadline_seconds) for query, span in asked))
         answers = dict(zip(asked, told, strict=True))
-        return [
-            _make_curve(*one, [answers[query, spans[one[0].name]] for query in _list_queries(one[0], one[2])]) for one in wanted
-        ]
+        return [_make_curve(*one, [answers[query, spans[one[0].name]] for query in list_filled(one[0], one[2])]) for one in wanted]
 
     async def _write_test(self, incident: Incident, rules: Mapping[str, Rule], end: float) -> str:
         alert = lead_alert(incident)
@@ -117,10 +115,6 @@ def choose_begin(incident: Incident, end: float) -> float:
 
 def _list_signals(rule: Rule, alert: JoinedAlert) -> list[Signal]:
     return sorted(rule.signals, key=lambda signal: signal.name != alert.signal)
-
-
-def _list_queries(rule: Rule, signal: Signal) -> list[str]:
-    return [fill_window(query, rule.window_seconds) for query in signal_queries(signal)]
 
 
 def _make_curve(rule: Rule, alert: JoinedAlert, signal: Signal, answers: Sequence[Mapping[Labels, Points] | str]) -> Curve:

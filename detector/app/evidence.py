@@ -16,7 +16,7 @@ from detector.domain.dependency import list_dependencies
 from detector.domain.duration import parse_duration
 from detector.domain.label import Labels, project_labels
 from detector.domain.outcome import Matrix, QueryFailed, Trace
-from detector.domain.reading import fill_window, signal_queries
+from detector.domain.reading import fill_window, list_filled, signal_queries
 from detector.domain.rule import Instant, Ratio
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def plan_signals(rules: Sequence[Rule]) -> list[Planned]:
     found: dict[tuple[object, ...], Planned] = {}
     for rule in rules:
         for signal in () if rule.vector else rule.signals:
-            texts = tuple(fill_window(query, rule.window_seconds) for query in signal_queries(signal))
+            texts = list_filled(rule, signal)
             if not any(_OFFSET.search(text) for text in texts):
                 found.setdefault((signal.name, texts, rule.by, rule.service), (rule, signal, texts))
     for longest_seconds in (SHARP_SECONDS, LONGEST_SECONDS):

@@ -13,7 +13,7 @@ from detector.app.guard import describe_fault
 from detector.domain import response
 from detector.domain.incident import Status
 from detector.domain.label import Labels
-from detector.domain.oddity import Usual, find_oddities, plan_past, read_past
+from detector.domain.oddity import Usual, find_oddities, read_past
 from detector.domain.outcome import QueryFailed
 from detector.domain.reading import plan_queries, read_signals
 from detector.ports.error import OutsideError
@@ -113,7 +113,7 @@ class SignalWatch:
 
     async def _take_past(self, rule: Rule, incident: Incident) -> Past:
         """What was usual then; a failed query is asked again at the next look."""
-        queries, end = plan_past(rule), _end_past(incident)
+        queries, end = plan_queries(rule), _end_past(incident)
         key = (rule.name, queries, end)
         if key in self._past:
             return self._past[key]

@@ -17,7 +17,7 @@ from detector.domain.baseline import find_floor
 from detector.domain.label import Labels, project_labels
 from detector.domain.outcome import NoData, QueryFailed, RangeOutcome
 from detector.domain.quantity import format_signal
-from detector.domain.reading import Readings, divide, fill_window, signal_queries
+from detector.domain.reading import Readings, divide, list_filled
 from detector.domain.rule import Instant, Ratio, Rule, Signal
 
 MINIMUM_POINTS = 10
@@ -56,13 +56,6 @@ def measure_usual(values: Sequence[float]) -> Usual | None:
     return Usual(middle, SIGMA_OF_MAD * median(abs(value - middle) for value in values))
 
 
-def plan_past(rule: Rule) -> tuple[str, ...]:
-    """The queries of the rule's signals, to be asked over the past hour."""
-    return tuple(
-        dict.fromkeys(fill_window(query, rule.window_seconds) for signal in rule.signals for query in signal_queries(signal))
-    )
-
-
 def read_past(rule: Rule, outcomes: Mapping[str, RangeOutcome]) -> Mapping[str, Mapping[Labels, Usual]]:
     """What each signal of each alert usually is. A failed query leaves its signal out: unknown is neither odd nor usual."""
     return {signal.name: _measure(_read_points(rule, signal, outcomes)) for signal in rule.signals}
@@ -96,7 +89,7 @@ def _measure(points: _Points) -> Mapping[Labels, Usual]:
 
 
 def _read_points(rule: Rule, signal: Signal, outcomes: Mapping[str, RangeOutcome]) -> _Points:
-    parts = [outcomes.get(fill_window(query, rule.window_seconds)) for query in signal_queries(signal)]
+    parts = [outcomes.get(query) for query in list_filled(rule, signal)]
     tables: list[_Points] = []
     for part in parts:
         if part is None or isinstance(part, QueryFailed):

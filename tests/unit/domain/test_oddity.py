@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.domain.label import make_labels
-from detector.domain.oddity import Usual, find_oddities, measure_usual, plan_past, read_past
+from detector.domain.oddity import Usual, find_oddities, measure_usual, read_past
 from detector.domain.outcome import FailureReason, NoData, QueryFailed, RangeOutcome, RangeSamples, Samples
 from detector.domain.reading import plan_queries, read_signals
 from detector.domain.rule import Instant, Location, Ratio, Rule
@@ -31,7 +31,7 @@ ERRORS = make(Ratio("error_rate", "errors", "total", min_total=20))
 def past(rule: Rule, **columns: list[float]) -> dict[str, RangeOutcome]:
     """What the range queries answer: one value a minute for shop, by the first word of the query."""
     answers: dict[str, RangeOutcome] = {}
-    for query in plan_past(rule):
+    for query in plan_queries(rule):
         values = columns.get(query.partition("[")[0], [])
         answers[query] = (
             RangeSamples({SHOP: tuple((60.0 * step, value) for step, value in enumerate(values))}) if values else NoData()
@@ -109,7 +109,7 @@ def test_only_the_services_of_the_incident_are_compared() -> None:
 
 def test_what_is_unknown_is_not_odd() -> None:
     """A failed query, then or now, an empty past, a series that is gone."""
-    failed = dict.fromkeys(plan_past(P95), QueryFailed(FailureReason.TIMEOUT))
+    failed = dict.fromkeys(plan_queries(P95), QueryFailed(FailureReason.TIMEOUT))
     assert find(P95, failed, p95=0.8) == []
     assert find(P95, {}, p95=0.8) == []
     known = read_past(P95, past(P95, p95=[0.2] * 20))
