@@ -206,6 +206,3 @@ class Store(LeaseRow, Protocol):
 
     async def list_hops(self, incident: str) -> Sequence[Hop]:
         """Every notice of the incident as it fared, in the order they were queued."""
-
-    async def healthy(self) -> bool:
-        """Whether a trivial read and write work now."""

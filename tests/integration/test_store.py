@@ -71,13 +71,13 @@ async def _claim_ids(store: Store, now: float = NOW, limit: int = 100) -> list[s
 
 
 async def test_a_new_store_is_empty(store: Store) -> None:
-    """Nothing is remembered where nothing was written, and the store is healthy."""
+    """Nothing is remembered where nothing was written, and the lease is held."""
     assert await store.load() == Memory()
     assert await store.backlog() == {}
     assert await store.load_rules() is None
     assert (await store.list_incidents(IncidentFilter())).incidents == ()
     assert await _claim(store) == []
-    assert await store.healthy()
+    assert await store.renew()
 
 
 async def test_everything_survives_a_restart(store: Store, make_store: MakeStore) -> None:
@@ -499,12 +499,11 @@ async def test_text_that_is_no_unicode_is_stored(store: Store) -> None:
 
 
 async def test_close_twice_and_ask_afterwards(store: Store) -> None:
-    """Closing is idempotent; a closed store says so and is not healthy."""
+    """Closing is idempotent; a closed store says so."""
     await store.close()
     await store.close()
     with pytest.raises(PermanentError, match="not open"):
         await store.load()
-    assert not await store.healthy()
 
 
 async def test_a_closed_incident_of_a_fixed_id_stays_in_the_book(store: Store) -> None:

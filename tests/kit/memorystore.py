@@ -319,10 +319,6 @@ class MemoryStore:
         self._check()
         return [row.tell() for row in self._rows(lambda row: row.notice.incident == incident)]
 
-    async def healthy(self) -> bool:
-        """Whether the lease is held and nothing fails."""
-        return self._epoch == self.disk.epoch and self.disk.failure is None
-
     def _check(self) -> None:
         if self._epoch is None:
             raise PermanentError("the store is not open")

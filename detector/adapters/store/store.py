@@ -12,14 +12,13 @@ import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import delete, insert
 
 from detector.adapters.store import codec, deploy, ledger, lesson, listing, mute, outbox, schema
 from detector.adapters.store.lease import TTL_SECONDS, acquire_leases, fence, release_leases, renew_leases
 from detector.adapters.store.postgres import PostgresDatabase
 from detector.adapters.store.session import Database, Session
 from detector.adapters.store.sqlite import SqliteDatabase
-from detector.ports.error import OutsideError
 from detector.ports.lease import Tenure
 from detector.ports.store import (
     AlertRecord,
@@ -331,19 +330,6 @@ class SqlStore:
                 return await lesson.list_hops(connection, incident)
 
         return await self._session.run("reading deliveries", run)
-
-    async def healthy(self) -> bool:
-        """Whether a trivial read and write work now, the leases being ours still; never raises."""
-
-        async def run() -> bool:
-            async with self._session.writing() as connection:
-                await connection.execute(select(func.count()).select_from(schema.book))
-                return await renew_leases(connection, self.holder, self._epoch, self._ttl_seconds or TTL_SECONDS)
-
-        try:
-            return await self._session.run("checking health", run)
-        except OutsideError:
-            return False
 
     @asynccontextmanager
     async def _leading(self) -> AsyncIterator[AsyncConnection]:
