@@ -11,7 +11,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
-from detector.app.guard import describe_fault, guard, wait_for
+from detector.app.guard import describe_fault, guard, is_set_within, wait_for
 from detector.app.transaction import Job, Write, add_lost, fold_book, keep_memory
 from detector.domain.correlate import correlate
 from detector.domain.incident import Book
@@ -193,15 +193,8 @@ class Committer:
             if pause is None:
                 await self._arrived.wait()
             else:
-                wanted = asyncio.create_task(self._hear(), name="commit wanted")
-                try:
-                    await wait_for((wanted,), pause, self._clock)
-                finally:
-                    wanted.cancel()
+                await is_set_within(self._arrived, pause, self._clock)
         await self._clock.sleep(GATHER_SECONDS)
-
-    async def _hear(self) -> None:
-        await self._arrived.wait()
 
     def _until_timer(self) -> float | None:
         """Seconds until the next look at the timers; None when there is none."""

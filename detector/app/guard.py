@@ -45,19 +45,19 @@ async def open_patiently(store: Store, stop: asyncio.Event, observer: Observer, 
                 told, told_at = str(fault), clock.monotonic()
                 observer.trouble("store", f"{fault}; trying again every {STORE_RETRY_SECONDS:g} s")
             wait("waiting for the store")
-            if await is_stopped_within(stop, STORE_RETRY_SECONDS, clock):
+            if await is_set_within(stop, STORE_RETRY_SECONDS, clock):
                 return False
             continue
         return True
 
 
-async def is_stopped_within(stop: asyncio.Event, seconds: float, clock: Clock) -> bool:
-    """Pause, but no longer than until told to stop; whether that was said."""
-    stopped = asyncio.create_task(stop.wait(), name="stop")
+async def is_set_within(event: asyncio.Event, seconds: float, clock: Clock) -> bool:
+    """Pause, but no longer than until the event; whether it came."""
+    waiting = asyncio.create_task(event.wait(), name="event")
     try:
-        return await wait_for((stopped,), seconds, clock)
+        return await wait_for((waiting,), seconds, clock)
     finally:
-        stopped.cancel()
+        waiting.cancel()
 
 
 async def wait_for(tasks: Iterable[asyncio.Task[Any]], seconds: float, clock: Clock) -> bool:

@@ -14,7 +14,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from detector.app.guard import describe_fault, is_stopped_within, wait_for
+from detector.app.guard import describe_fault, is_set_within, wait_for
 from detector.domain.incident import NoticeKind
 from detector.domain.severity import Severity
 from detector.ports.error import OutsideError
@@ -82,7 +82,7 @@ class Lease:
             except OutsideError as fault:
                 self._tell(describe_fault(fault))
                 not_before = self._clock.monotonic() + ttl_seconds / RENEWALS + ASK_SECONDS
-            await is_stopped_within(stop, ASK_SECONDS, self._clock)
+            await is_set_within(stop, ASK_SECONDS, self._clock)
         return False
 
     async def run(self) -> None:
