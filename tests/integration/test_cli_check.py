@@ -78,7 +78,10 @@ def test_a_settings_file_that_cannot_be_read_is_one_line(
     """Exit code 2: which rules were meant is not known. With a path it does not matter."""
     (tmp_path / "good.yaml").write_text(GOOD)
     (tmp_path / "detector.yaml").write_text("rules: [")
-    assert run(capsys) == (2, "", "detector: detector.yaml is not valid YAML\n")
+    assert run(capsys) == (2, "", "detector: detector.yaml:1:9 is not valid YAML\n")
+    (tmp_path / "detector.yaml").write_text("rules: .\nsince: 2026-99-99\n")
+    unreadable = "detector.yaml holds a date, a number or a nesting that cannot be read; quote what is text"
+    assert run(capsys) == (2, "", f"detector: {unreadable}\n")
     monkeypatch.setenv("DETECTOR_CONFIG", "missing.yaml")
     assert run(capsys) == (2, "", "detector: missing.yaml cannot be read: No such file or directory\n")
     assert run(capsys, "good.yaml")[0] == 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from detector.adapters.settings.fault import WrongSettingsError, describe_errors
+from detector.adapters.settings.file import find_config_file, find_secret_directories
 from detector.adapters.settings.model import Settings
 from detector.adapters.settings.source import (
     PREFIX,
@@ -18,8 +19,6 @@ from detector.adapters.settings.source import (
     NamedValues,
     Path_,
     Shape,
-    find_config_file,
-    find_secret_directories,
     name_path,
     read_secret_files,
 )

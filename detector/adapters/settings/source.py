@@ -7,20 +7,21 @@ or an object that is not JSON. pydantic-settings merges the mappings; the first 
 from __future__ import annotations
 
 import json
-import os
 import re
 import types
 import typing
 from difflib import get_close_matches
-from pathlib import Path
 from typing import Any, TypeAlias
 
-import yaml
 from pydantic import BaseModel
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 
+from detector.adapters.settings.fault import WrongSettingsError
+from detector.adapters.settings.file import read_file
+
 if typing.TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pydantic.fields import FieldInfo
 
@@ -153,19 +154,9 @@ class FileValues(PydanticBaseSettingsSource):
 
     def _read(self, path: Path) -> dict[str, Any]:
         try:
-            content = yaml.safe_load(path.read_text())
-        except OSError as error:
-            self.faults.append(f"{path} cannot be read: {error.strerror}")
-            return {}
-        except UnicodeDecodeError:
-            self.faults.append(f"{path} is not UTF-8 text")
-            return {}
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)  # its text quotes the file, which may hold a secret
-            self.faults.append(f"{path}{f':{mark.line + 1}:{mark.column + 1}' if mark else ''} is not valid YAML")
-            return {}
-        except (ValueError, AttributeError, RecursionError):  # PyYAML makes values of what only looks like a date or a number
-            self.faults.append(f"{path} holds a date, a number or a nesting that cannot be read; quote what is text")
+            content = read_file(path)
+        except WrongSettingsError as wrong:
+            self.faults += wrong.lines
             return {}
         if content is None:
             return {}
@@ -216,19 +207,6 @@ def read_secret_files(directory: Path) -> tuple[dict[str, str], list[str]]:
         except UnicodeDecodeError:
             faults.append(f"{path} is not UTF-8 text")
     return values, faults
-
-
-def find_secret_directories(environ: Mapping[str, str]) -> list[Path]:
-    """The directories to read, the one that wins first."""
-    return [Path(environ[name]) for name in ("DETECTOR_SECRETS_DIR", "CREDENTIALS_DIRECTORY") if environ.get(name)]
-
-
-def find_config_file(environ: Mapping[str, str]) -> Path | None:
-    """$DETECTOR_CONFIG, else `detector.yaml` of the working directory where it exists."""
-    if named := environ.get("DETECTOR_CONFIG"):
-        return Path(named)
-    default = Path("detector.yaml")
-    return default if os.path.lexists(default) else None
 
 
 def _is_foreign(name: str, text: str) -> bool:
