@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from tests.acceptance.conftest import EnterBooth
-from tests.acceptance.test_mitigation import TOKEN, run_command
+from tests.acceptance.test_mitigation import TOKEN
 from tests.kit.audience import Audience
 from tests.kit.house import Booth
 from tests.kit.mosquitto import find_mosquitto
@@ -135,7 +135,7 @@ async def test_hostile_text_is_inert_in_every_document(enter_booth: EnterBooth, 
         ("incidents", "show", identity),
         ("incidents", "why", identity),
     )
-    said = ["".join((await run_command(booth.daemon, *words))[1:]) for words in commands]
+    said = ["".join((await booth.daemon.run(*words))[1:]) for words in commands]
     assert "was run by ann" in said[1]
     pages = [await asyncio.to_thread(fetch, booth, path) for path in (f"/incidents/{identity}", "/", "/rules")]
     booth.show(**{NAME: 0.0})
@@ -143,7 +143,7 @@ async def test_hostile_text_is_inert_in_every_document(enter_booth: EnterBooth, 
     folder = booth.daemon.folder
     await wait_until(lambda: any((folder / "state" / "postmortems").glob("*.svg")), "the draft", seconds=60)
     await wait_until(lambda: any((folder / "state" / "postmortems").glob("*.md")), "the draft", seconds=60)
-    said.append((await run_command(booth.daemon, "incidents", "postmortem", identity))[1])
+    said.append((await booth.daemon.run("incidents", "postmortem", identity))[1])
     text, picture = await asyncio.to_thread(read_documents, folder)
     check_documents(text, picture)
     check_told(audience)
