@@ -46,5 +46,5 @@ def test_a_diagnosis_and_a_table_print_hostile_words_as_words(capsys: pytest.Cap
     print_table(("A", "B"), [[HOSTILE, HOSTILE]])
     out, err = capsys.readouterr()
     assert not STEERING & set(out + err)
-    assert len(out.splitlines()) == 6  # a check, two headings with a line each, a row
+    assert len(out.splitlines()) == 5  # a check and its link, the heading of the suspects, one of them, a row
     assert len(err.splitlines()) == 1
