@@ -65,6 +65,10 @@ soak: $(INSTALLED) ## long runs with random kills
 	@.ci/provide prometheus servers
 	$(PYTEST) -m soak --timeout 3600 $(ARGS)
 
+reliability: $(INSTALLED) # docs/reliability.md anew, from the tests of the real process; ARGS=--soak for the long ones
+	@.ci/provide prometheus servers
+	DETECTOR_TEST_WHEEL=1 PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.reliability run $(ARGS)
+
 bench: $(INSTALLED) ## measure latency and cost against their budgets
 	@.ci/provide prometheus servers vmalert
 	$(WHEEL)/bin/python -m benchmarks $(ARGS)

@@ -129,7 +129,7 @@ class Daemon:
         evaluator = Evaluator(self._cache, roster, self._committer, self._sentinel, self._baselines, renderer, clock, observer)
         self._poller = Poller(evaluator.evaluate, clock, observer, self._cache.name_query)
         self._reloader = Reloader(
-            RuleDirectory(settings.rules, every_seconds=settings.every),
+            RuleDirectory(settings.rules, every_seconds=settings.every, routes=settings.pagerduty.routing_keys),
             store,
             roster,
             self._committer,

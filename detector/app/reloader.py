@@ -90,7 +90,7 @@ class Reloader:
         """Load anew; returns the findings for which the old set goes on, none when the new one runs."""
         async with self._lock:
             try:
-                load = await asyncio.to_thread(self._files.load)
+                load = await asyncio.to_thread(self._files.load, routed=True)
             except RuleFilesError as fault:
                 self._observer.rules_refused([str(finding) for finding in fault.findings])
                 return fault.findings

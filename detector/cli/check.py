@@ -48,8 +48,14 @@ def check(
 def check_rules(paths: Sequence[Path], style: Format = Format.TEXT, prometheus: str = "") -> int:
     """Check, print, and return the exit code."""
     from detector.adapters.rulefile import RuleDirectory
+    from detector.cli.setting import read_settings_if_right
+    from detector.domain.catalogue import DEFAULT_ROUTE
 
     examination = RuleDirectory(*paths).examine()
+    if any(service.pagerduty != DEFAULT_ROUTE for service in examination.rules.catalogue.services.values()):
+        settings = read_settings_if_right()  # only here: reading them costs more than the check of a small directory
+        routes = settings.pagerduty.routing_keys if settings is not None else ()
+        examination = RuleDirectory(*paths, routes=routes).examine(routed=True)
     findings, warnings = list(examination.findings), list(examination.notes)
     if prometheus:
         from detector.cli.setting import choose_prometheus, find_access

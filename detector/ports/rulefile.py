@@ -42,8 +42,11 @@ class Load:
 class RuleFiles(Protocol):
     """The rules directory (or file) of the settings. Both methods block: call them in a thread."""
 
-    def load(self) -> Load:
-        """Read and compile everything; raises RuleFilesError with all findings. A load without rules is an error."""
+    def load(self, *, routed: bool = False) -> Load:
+        """Read and compile everything; raises RuleFilesError with all findings. A load without rules is an error.
+
+        `routed`: so is a service whose `pagerduty` names no routing key of the settings.
+        """
 
     def compile(self, files: Mapping[str, str]) -> Load:
         """Compile stored text, as `load` gave it."""

@@ -131,6 +131,9 @@ async def test_webhooks_that_are_wrong_late_or_repeated(enter_booth: EnterBooth)
     for strange in (b"{}", b"[1]", b"\xff", b'{"event": {"event_type": "pagey.ping", "data": {"message": "hi", "type": "ping"}}}'):
         assert (await _post(port, strange, _sign(strange), "event-6"))[0] in {200, 202}
     assert (await booth.daemon.wait_incident("checkout", "acknowledged"))["id"] == incident["id"]
+    booth.show(checkout=0.0)
+    await booth.wait_open(0)
+    await booth.check_oracle()
 
 
 async def test_without_a_secret_webhooks_are_off(enter_booth: EnterBooth) -> None:
@@ -163,6 +166,9 @@ async def test_a_database_that_does_not_answer_is_said_as_503_and_heard_again(en
 
     await wait_until(is_taken, "the event was taken")
     await booth.daemon.wait_incident("checkout", "acknowledged")
+    booth.show(checkout=0.0)
+    await booth.wait_open(0)
+    await booth.check_oracle()
 
 
 @pytest.mark.timeout(60)

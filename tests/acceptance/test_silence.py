@@ -59,6 +59,7 @@ async def test_a_silence_while_firing_lets_the_resolve_through(enter_booth: Ente
     booth.show(checkout=0.0)
     await booth.wait_open(0)
     assert len(booth.pagerduty.alerts()) == 1
+    await booth.check_oracle()
 
 
 async def test_a_page_withheld_by_a_silence_goes_out_at_its_end(enter_booth: EnterBooth) -> None:
@@ -82,6 +83,7 @@ async def test_a_page_withheld_by_a_silence_goes_out_at_its_end(enter_booth: Ent
     assert incident is not None
     kinds = [event["kind"] for event in await booth.daemon.timeline(incident["id"])]
     assert [kind for kind in kinds if kind in {"muted", "unmuted", "resolved"}] == ["muted", "unmuted", "resolved"]
+    await booth.check_oracle()
 
 
 async def test_what_recovers_inside_a_silence_is_never_sent(enter_booth: EnterBooth) -> None:

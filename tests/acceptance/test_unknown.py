@@ -15,7 +15,7 @@ from tests.kit.house import JOB, Household
 from tests.kit.oracle import Truth
 from tests.kit.prometheus import static_job
 from tests.kit.rule import SHORT_RULES
-from tests.kit.standin import Alert, Service
+from tests.kit.standin import Alert, Fault, Service
 from tests.kit.wait import wait_until
 
 pytestmark = pytest.mark.timeout(200)
@@ -151,6 +151,23 @@ async def test_prometheus_restarted_without_its_data(enter_house: EnterHouse) ->
     await _finish(house, page, (began, ended))
 
 
+async def test_traffic_that_stops_and_series_that_go_stale(enter_house: EnterHouse) -> None:
+    """0/0 requests, then no series at all: the page stays open while nobody knows, a healthy service is never paged for it."""
+    house, page = await _begin(enter_house)
+    daemon, began = house.daemon, time.time()
+    house.shop.set_fault(Fault(service="search", rate=0.0))
+    house.shop.set_fault(Fault(service="checkout", down=True))
+    await daemon.wait_line("transition", "service=checkout", "change=unknown", seconds=60)
+    evaluated = await daemon.metric("detector_evaluations_total", rule="errors")
+    await daemon.wait_metric("detector_evaluations_total", evaluated + 5, rule="errors", seconds=60)
+    house.shop.set_fault(Fault(service="checkout", down=False, rate=0.0))
+    await daemon.wait_metric("detector_evaluations_total", evaluated + 12, rule="errors", seconds=60)
+    assert not house.alerts_of("search")
+    house.shop.set_fault(Fault(service="checkout", rate=50.0))
+    house.shop.set_fault(Fault(service="search", rate=50.0))
+    await _finish(house, page, (began, time.time()), is_blind=bool(house.alerts_of(BLIND)))
+
+
 async def test_prometheus_that_is_not_there_at_start(enter_house: EnterHouse) -> None:
     """A name that does not resolve, then nobody listening: the daemon starts, is ready, says why, and works once there is one."""
     house = await enter_house(SERVICE, WELL, blind_after=f"{BLIND_AFTER_SECONDS:g}s")
@@ -175,3 +192,4 @@ async def test_prometheus_that_is_not_there_at_start(enter_house: EnterHouse) ->
     assert len(blind) <= 1
     assert not [alert for alert in blind if alert.is_open]
     await wait_until(lambda: not house.pagerduty.open_alerts(), "nothing open")
+    await house.check_oracle(also=tuple(Truth(BLIND, alert.opened_at - 1.0, alert.opened_at) for alert in blind))

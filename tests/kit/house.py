@@ -241,6 +241,10 @@ class Booth:
         """Until that many alerts are open."""
         await wait_until(lambda: len(self.pagerduty.open_alerts()) == count, f"{count} open alert(s)", seconds=seconds)
 
+    def paged_services(self) -> set[str]:
+        """Sources of every alert there ever was."""
+        return {alert.source for alert in self.pagerduty.alerts()}
+
     def count_sent(self, action: str) -> int:
         """Requests with that event_action, whatever they were answered."""
         return sum((request.event or {}).get("event_action") == action for request in self.pagerduty.requests)

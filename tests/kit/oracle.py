@@ -118,7 +118,7 @@ def _count_alerts(
     identities = {_name_incident(alert) for alert in alerts}
     if len(identities) > len(truths):
         yield Finding(Harm.SECOND, f"{service}: {len(truths)} cause(s), {len(identities)} incidents")
-    more = [event for identity in identities for event in timelines[identity] if _is_page_again(event)]
+    more = [event for identity in identities for event in _list_pages_again(timelines[identity])]
     if len(alerts) != len(identities) + len(more):
         harm = Harm.SECOND if len(alerts) > len(identities) + len(more) else Harm.LOST
         yield Finding(harm, f"{service}: {len(alerts)} alerts, recorded rises and relapses: {more}")
@@ -139,6 +139,15 @@ def _judge_end(service: str, truth: Truth, alerts: Sequence[Alert], known: Mappi
 
 def _name_incident(alert: Alert) -> str:
     return alert.dedup_key.split(":")[0]
+
+
+def _list_pages_again(timeline: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """What is a reason for one more alert; nothing is while the incident is muted."""
+    muted = False
+    for event in timeline:
+        muted = event["kind"] == "muted" or (muted and event["kind"] != "unmuted")
+        if not muted and _is_page_again(event):
+            yield event
 
 
 def _is_page_again(event: Mapping[str, Any]) -> bool:

@@ -242,7 +242,7 @@ class ActedFiles:
         self.rules: Sequence[Rule] = rules
         self.fault: RuleFilesError | None = None
 
-    def load(self) -> Load:
+    def load(self, *, routed: bool = False) -> Load:  # noqa: ARG002 - the port's name; routes are not known here
         """The set, or the fault."""
         if self.fault is not None:
             raise self.fault

@@ -54,6 +54,9 @@ def test_what_is_as_it_should_be_is_no_finding() -> None:
     assert _judge([OPEN], GOOD[0], status="open") == []
     again = [(31.0, "trigger", "a:2:default"), (41.0, "resolve", "a:2:default")]
     assert _judge([OVER, Truth("checkout", 30.0, 40.0)], *GOOD, *again, timeline=(RELAPSE,)) == []
+    rise = {"kind": "severity", "message": "severity medium -> high"}
+    assert _judge([OVER], *GOOD, timeline=({"kind": "muted", "message": ""}, rise, {"kind": "unmuted", "message": ""})) == []
+    assert _judge([OVER], *GOOD, timeline=(rise,)) == [Harm.LOST]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ the findings.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,22 +39,25 @@ class RuleDirectory:
     """The rule files under one directory, or one file; fulfils `ports.rulefile.RuleFiles`.
 
     `every_seconds` is the settings' default for rules that do not say how often they are evaluated. With `others` the files of all
-    of them make one set; their names are then paths as given.
+    of them make one set; their names are then paths as given. `routes` are the names of the settings' routing keys, where known.
     """
 
-    def __init__(self, root: Path | str, *others: Path | str, every_seconds: float = EVERY_SECONDS) -> None:
+    def __init__(
+        self, root: Path | str, *others: Path | str, every_seconds: float = EVERY_SECONDS, routes: Collection[str] = ()
+    ) -> None:
         self.roots = (Path(root), *map(Path, others))
         self.every_seconds = every_seconds
+        self.routes = routes
 
-    def load(self) -> Load:
-        """Read and compile everything; raises RuleFilesError with all findings."""
-        return _accept(self.examine())
+    def load(self, *, routed: bool = False) -> Load:
+        """Read and compile everything; raises RuleFilesError with all findings. `routed`: a name without a routing key is one."""
+        return _accept(self.examine(routed=routed))
 
     def compile(self, files: Mapping[str, str]) -> Load:
         """Compile stored text, as `load` gave it; raises RuleFilesError with all findings."""
         return _accept(self._examine(files, []))
 
-    def examine(self) -> Examination:
+    def examine(self, *, routed: bool = False) -> Examination:
         """Read and compile everything; faults are in the answer. Blocks, as the others do."""
         files: dict[str, str] = {}
         unread: list[Finding] = []
@@ -62,10 +65,10 @@ class RuleDirectory:
             texts, findings = read_files(root)
             unread += findings
             files |= texts if len(self.roots) == 1 else {_show(root, name): text for name, text in texts.items()}
-        return self._examine(files, unread)
+        return self._examine(files, unread, self.routes if routed else ())
 
-    def _examine(self, files: Mapping[str, str], unread: list[Finding]) -> Examination:
-        compilation = Compilation(self.every_seconds)
+    def _examine(self, files: Mapping[str, str], unread: list[Finding], routes: Collection[str] = ()) -> Examination:
+        compilation = Compilation(self.every_seconds, routes)
         for name, text in sorted(files.items()):
             compilation.add(_show(self.roots[0], name) if len(self.roots) == 1 else name, text)
         rules = compilation.finish()

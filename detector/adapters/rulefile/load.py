@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,7 @@ class Compilation:
     """What the files hold, file by file; `finish` joins it."""
 
     every_seconds: float
+    routes: Collection[str] = ()  # names of routing keys; empty: not known
     rules: dict[str, Rule] = field(default_factory=dict)
     group_rules: list[GroupRule] = field(default_factory=list)
     services: dict[str, Service] = field(default_factory=dict)
@@ -114,7 +116,11 @@ class Compilation:
             reader.fault(fields.node.place, f"duplicate service {quote(name)}, also at {_show(first)}; keep one of them")
             return
         self.service_places[name] = reader.locate(fields.node.place)
-        self.services[name] = build_service(reader, name, fields)
+        service = self.services[name] = build_service(reader, name, fields)
+        if self.routes and "pagerduty" in fields.places and service.pagerduty not in self.routes:
+            known = ", ".join(sorted(self.routes))
+            message = f"no routing key named {quote(service.pagerduty)} in DETECTOR_PAGERDUTY__ROUTING_KEYS; there are: {known}"
+            reader.fault(fields.places["pagerduty"], message)
         self._remember("service", name, fields.node)
 
     def _name_group_rules(self) -> dict[str, Rule]:
