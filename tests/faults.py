@@ -157,7 +157,7 @@ ROWS = (
         "retried with jitter, order kept, one alert",
         (
             "acceptance/test_delivery.py::test_pagerduty_fails_for_a_while",
-            "acceptance/test_delivery.py::test_pagerduty_hangs_after_accepting",
+            "soak/test_pagerduty.py::test_pagerduty_hangs_after_accepting",
             "soak/test_long.py::test_ten_minutes_of_a_pagerduty_that_fails_then_hangs",
             "integration/test_dispatcher.py::test_retries_keep_the_order",
         ),
@@ -178,7 +178,7 @@ ROWS = (
         "least payload once, then the fallback; never counted as success",
         (
             "acceptance/test_channel.py::test_a_refused_page_goes_to_mail_at_once",
-            "acceptance/test_delivery.py::test_an_answer_that_is_no_202_is_no_success",
+            "soak/test_pagerduty.py::test_an_answer_that_is_no_202_is_no_success",
             "integration/test_pagerduty_channel.py::test_every_answer_but_202_has_its_consequence",
             "integration/test_pagerduty_channel.py::test_refused_twice_is_rejected",
             "integration/test_dispatcher.py::test_a_settings_fault_is_told_at_once_and_retried_slowly",
@@ -260,7 +260,8 @@ ROWS = (
         "disk full; corrupt database page or header; database locked by another process",
         "paging continues, says so by a page, recovers; a corrupt file is moved aside, never deleted",
         (
-            "acceptance/test_disk.py::test_a_disk_that_is_full",
+            "acceptance/test_disk.py::test_a_disk_that_is_full_for_a_moment",
+            "soak/test_disk.py::test_a_disk_that_is_full",
             "acceptance/test_disk.py::test_a_database_that_another_process_has_locked",
             "acceptance/test_disk.py::test_a_corrupt_file_is_moved_aside_and_said",
             "acceptance/test_disk.py::test_a_file_that_becomes_corrupt_while_it_runs",

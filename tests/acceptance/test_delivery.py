@@ -4,14 +4,13 @@ import time
 
 import pytest
 
-from detector.standin.webhook import Receiver
 from tests.acceptance.conftest import EnterBooth
 from tests.kit.badprometheus import silence
 from tests.kit.house import KEY, Booth
 from tests.kit.oracle import Truth
 from tests.kit.rule import PLAIN_RULES
 from tests.kit.secret import assert_no_secret
-from tests.kit.standin import Reply, Step, fail, html_200, redirect_302
+from tests.kit.standin import Reply, Step, fail
 from tests.kit.wait import wait_until
 
 OTHER_KEY = "o" * 32
@@ -121,23 +120,6 @@ async def test_pagerduty_fails_for_a_while(enter_booth: EnterBooth) -> None:
 
 
 @pytest.mark.timeout(200)
-async def test_pagerduty_hangs_after_accepting(enter_booth: EnterBooth) -> None:
-    """The page takes effect, the answer never comes: sent again under the same key after the deadline, one alert, order kept."""
-    booth = await enter_booth()
-    booth.pagerduty.play(Step(reply=Reply(end="hang", applied=True)))
-    await _page(booth)
-    await booth.wait_open(1)
-    await wait_until(lambda: booth.count_sent("trigger") >= 2, "the trigger sent again", seconds=90)
-    booth.pagerduty.play(Step(reply=Reply(end="hang", applied=True), action="resolve"))
-    booth.show(checkout=0.0)
-    await booth.wait_open(0)
-    await wait_until(lambda: booth.count_sent("resolve") >= 2, "the resolve sent again", seconds=90)
-    actions = [str((request.event or {}).get("event_action")) for request in booth.pagerduty.requests]
-    assert actions == sorted(actions, reverse=True), f"a trigger after a resolve: {actions}"
-    await booth.check_oracle()
-
-
-@pytest.mark.timeout(200)
 async def test_what_ends_after_an_attempt_of_unknown_result_is_resolved(enter_booth: EnterBooth) -> None:
     """Nobody knows whether the trigger arrived, and the service is well again: the resolve is sent, and no trigger after it."""
     booth = await enter_booth()
@@ -150,38 +132,6 @@ async def test_what_ends_after_an_attempt_of_unknown_result_is_resolved(enter_bo
     await wait_until(lambda: booth.count_sent("resolve") >= 1, "the resolve")
     assert await booth.daemon.metric("detector_notifications_total", channel="pagerduty", outcome="collapsed") == 0
     await booth.check_oracle()
-
-
-NO_SUCCESS: dict[str, Reply] = {
-    "unauthorized": Reply(status=401),
-    "forbidden": Reply(status=403),
-    "absent": Reply(status=404),
-    "moved": redirect_302("http://127.0.0.1:9/"),
-    "login": html_200(),
-}
-
-
-@pytest.mark.timeout(300)
-async def test_an_answer_that_is_no_202_is_no_success(enter_booth: EnterBooth) -> None:
-    """401, 403, 404, 302, HTML with 200: each page goes the other road at once, none counts as sent, all arrive in the end."""
-    async with Receiver() as receiver:
-        booth = await enter_booth(webhook__url=receiver.url, fallback='["webhook"]', fallback_after="1h")
-        booth.show(calm=0.0)
-        await booth.daemon.start()
-
-        def count_fallbacks() -> int:
-            return sum(event["incident"].get("fallback_for") == "pagerduty" for event in receiver.events)
-
-        for number, (service, reply) in enumerate(NO_SUCCESS.items(), start=1):
-            booth.pagerduty.script.clear()
-            booth.pagerduty.play(Step(reply=reply, requests=None))
-            booth.show(**{service: 0.1})
-            await wait_until(lambda number=number: count_fallbacks() == number, f"the other road for {service}", seconds=60)  # type: ignore[misc]  # a default binds it
-        assert not booth.pagerduty.alerts()
-        assert await booth.daemon.metric("detector_notifications_total", channel="pagerduty", outcome="accepted") == 0
-        booth.pagerduty.script.clear()
-        await booth.wait_open(len(NO_SUCCESS), seconds=150)
-        await booth.check_oracle()
 
 
 @pytest.mark.timeout(200)

@@ -1,15 +1,34 @@
-"""A process whose files may not grow, then may: `python -m tests.kit.fulldisk STATE_DIR`; prints what the store did."""
+"""A process whose files may not grow, then may; `fill_disk` does it to any.
+
+`python -m tests.kit.fulldisk STATE_DIR` prints what the store did.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import resource
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from detector.adapters.store import create_store
 from detector.ports.error import TemporaryError
 from tests.kit.sample import decide, make_record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextmanager
+def fill_disk(pid: int) -> Iterator[None]:
+    """Within the block no file of that process may grow, the log's neither."""
+    _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1, most))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (most, most))
 
 
 async def run(state_dir: Path) -> None:

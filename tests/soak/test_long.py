@@ -13,16 +13,16 @@ import psutil
 import pytest
 
 from tests.kit.badprometheus import Answer, vector
-from tests.kit.house import Booth
 from tests.kit.rule import PLAIN_RULES
 from tests.kit.standin import Reply, Step, fail
 from tests.kit.wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from pathlib import Path
+    from collections.abc import Callable
 
-    EnterBooth = Callable[..., Awaitable[Booth]]
+    from tests.kit.house import Booth
+    from tests.soak.conftest import EnterBooth
+
     Record = Callable[[str, object], None]
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
@@ -35,20 +35,6 @@ FLAPPING, FLAPS = 20, 60
 MEGABYTE = 1 << 20
 GROWTH_BYTES = 48 * MEGABYTE
 GRACE_SECONDS = 300.0
-
-
-@pytest.fixture
-async def enter_booth(tmp_path: Path) -> AsyncIterator[EnterBooth]:
-    """One booth; arguments as of `Booth`."""
-    booths: list[Booth] = []
-
-    async def enter(**settings: str | dict[str, str]) -> Booth:
-        booths.append(await Booth(tmp_path / f"booth-{len(booths)}", **settings).__aenter__())  # type: ignore[arg-type]  # as of Booth
-        return booths[-1]
-
-    yield enter
-    for booth in booths:
-        await booth.__aexit__()
 
 
 def _choose_seed() -> int:
