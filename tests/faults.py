@@ -330,6 +330,9 @@ ROWS = (
             "acceptance/test_replicas.py::test_a_frozen_leader_sends_and_writes_nothing_late",
             "acceptance/test_replicas.py::test_a_leader_that_alone_loses_postgresql_is_replaced",
             "acceptance/test_replicas.py::test_a_leader_that_is_told_to_go_hands_over",
+            "integration/test_store_postgres.py::test_who_lost_the_lease_writes_nothing",
+            "integration/test_store_postgres.py::test_nobody_takes_over_under_a_commit",
+            "unit/test_lease.py::test_a_process_that_stood_still_sends_nothing_until_the_database_answered",
         ),
     ),
     Row(
@@ -339,6 +342,7 @@ ROWS = (
         (
             "acceptance/test_replicas.py::test_a_restart_of_postgresql_changes_no_hands",
             "soak/test_churn.py::test_replicas_that_come_and_go",
+            "unit/test_lease.py::test_after_an_outage_the_leader_before_comes_first",
         ),
     ),
     Row(

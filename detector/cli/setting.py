@@ -26,6 +26,16 @@ def read_settings() -> Settings:
         raise _refuse(wrong) from None
 
 
+def read_settings_if_right() -> Settings | None:
+    """The settings of the environment; None where they are wrong, for a command that can do without."""
+    from detector.adapters.settings import WrongSettingsError, load_settings
+
+    try:
+        return load_settings()
+    except WrongSettingsError:
+        return None
+
+
 def choose_rules(paths: Sequence[Path] | None) -> list[Path]:
     """The paths of the command line, else where the settings say the rules lie; typer.Exit(2) where they cannot be read."""
     if paths:
@@ -44,17 +54,12 @@ def choose_prometheus(given: str) -> tuple[str, Settings | None]:
 
     typer.Exit(2) after one line where that is no address, or the settings are needed and wrong.
     """
-    from detector.adapters.settings import WrongSettingsError, load_settings
-
     if not given:
         settings = read_settings()
         return settings.prometheus_url, settings
     if not given.startswith(("http://", "https://")):
         raise typer.Exit(fail(f"--prometheus {given}: write an address such as http://127.0.0.1:9090", USAGE))
-    try:
-        return given, load_settings()
-    except WrongSettingsError:
-        return given, None
+    return given, read_settings_if_right()
 
 
 def find_access(settings: Settings | None, url: str) -> ExchangeOption | None:
