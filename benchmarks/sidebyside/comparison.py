@@ -116,7 +116,7 @@ QUESTION = Question(
     method=(
         "Counted: second alerts, resolves while it was broken or unknown, pages lost, alerts left open. Every product has "
         "its own Prometheus, fleet and PagerDuty stand-in; same query, threshold, `for`, interval and seed. In "
-        "words: docs/reliability-peers.json."
+        "words: docs/reliability.md."
     ),
     minutes=12.0,
     measure=measure,

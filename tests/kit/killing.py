@@ -2,7 +2,8 @@
 
 `play_rounds`: the real Prometheus and the shipped error rule; one service breaks and is mended in each round of ten seconds.
 `play_barrage`: a scripted Prometheus and a rule that opens and ends within a second; several services break and are mended all the
-time, and the daemon is killed as often as it can be started, before or after it was ready.
+time, and the daemon is killed as often as it can be started: soon after its start, milliseconds behind what it tells PagerDuty, or
+at any other moment.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from tests.kit.house import Booth, Household
@@ -28,7 +30,8 @@ _PATIENCE_SECONDS = 120.0
 _BATCH = 50  # kills of one daemon with one store
 _AT_ONCE = 4
 _LIFE_SECONDS = 1.2
-_SOON_SHARE = 0.3  # of the kills come while it starts
+_AROUND_SECONDS = 0.02  # from the request's effect: before the answer is read, before it is noted, after both
+_WITHIN_SECONDS = 10.0  # something is told to PagerDuty, on a slow machine too; else the moment is any
 
 QUICK_RULES = """\
 rules:
@@ -43,15 +46,31 @@ rules:
 """
 
 
+class Moment(StrEnum):
+    """When a life ends."""
+
+    START = f"within {_LIFE_SECONDS} s of the start"
+    PAGE = "right behind a page or a resolve"
+    ANY = "at any other moment"
+
+
+_MOMENTS = (Moment.START, Moment.PAGE, Moment.PAGE, Moment.ANY)
+
+
 @dataclass
 class Tally:
     """What a barrage came to. `figures` is one line of it."""
 
     seed: int
-    kills: int = 0
+    moments: Counter[Moment] = field(default_factory=Counter)
     incidents: int = 0
     seconds: float = 0.0
     findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def kills(self) -> int:
+        """How often it was killed."""
+        return self.moments.total()
 
     def count(self, harm: Harm) -> int:
         """How often that was found."""
@@ -59,9 +78,10 @@ class Tally:
 
     @property
     def figures(self) -> str:
-        """Kills, incidents and every harm with its count."""
+        """Kills by their moment, incidents, and every harm with its count."""
+        moments = ", ".join(f"{self.moments[moment]} {moment}" for moment in Moment)
         harms = ", ".join(f"{harm} {self.count(harm)}" for harm in Harm)
-        return f"kill -9: {self.kills}, incidents: {self.incidents}; {harms}; seed {self.seed}, {self.seconds:.0f} s"
+        return f"kill -9: {self.kills} ({moments}), incidents: {self.incidents}; {harms}; seed {self.seed}, {self.seconds:.0f} s"
 
 
 async def play_rounds(folder: Path, rules: str, rounds: int, seed: int) -> None:
@@ -103,31 +123,34 @@ async def _kill_at(house: Household, began: float, plan: list[tuple[float, float
         await house.daemon.start()
 
 
-async def play_barrage(folder: Path, kills: int, seed: int) -> Tally:
-    """So many kill -9, in batches with a store each; nothing is asserted but the start, the tally says what was found."""
-    tally, began = Tally(seed), time.monotonic()
+async def play_barrage(folder: Path, kills: int, seed: int, *, daemons: int = 1) -> Tally:
+    """So many kill -9, in batches with a store each, `daemons` batches at once; the tally says what was found."""
+    tally, began, free = Tally(seed), time.monotonic(), asyncio.Semaphore(daemons)
     print(f"seed {seed}, {kills} times kill -9", flush=True)  # noqa: T201 - pytest shows it where the test fails
-    for number, done in enumerate(range(0, kills, _BATCH)):
+
+    async def play(number: int, count: int) -> None:
         dice = random.Random(f"{seed}:{number}")  # noqa: S311 - reproducible, not secret
-        async with Booth(folder / str(number), rules={"errors": QUICK_RULES}, storm_threshold="1000") as booth:
-            await _play_batch(booth, min(_BATCH, kills - done), dice)
+        async with free, Booth(folder / str(number), rules={"errors": QUICK_RULES}, storm_threshold="1000") as booth:
+            tally.moments += await _play_batch(booth, count, dice)
             tally.findings += await booth.judge()
-        tally.kills += min(_BATCH, kills - done)
         tally.incidents += len(booth.truths)
         tally.seconds = time.monotonic() - began
         print(tally.figures, flush=True)  # noqa: T201 - as above
+
+    async with asyncio.TaskGroup() as group:
+        for number, done in enumerate(range(0, kills, _BATCH)):
+            group.create_task(play(number, min(_BATCH, kills - done)), name=f"batch {number}")
     return tally
 
 
-async def _play_batch(booth: Booth, kills: int, dice: random.Random) -> None:
+async def _play_batch(booth: Booth, kills: int, dice: random.Random) -> Counter[Moment]:
     over = asyncio.Event()
+    moments: Counter[Moment] = Counter()
     booth.show(calm=0.0)
     stories = [asyncio.create_task(_tell(booth, f"s{number}", dice, over), name=f"story {number}") for number in range(_AT_ONCE)]
     try:
         for _ in range(kills):
-            begin = booth.daemon.launch if dice.random() < _SOON_SHARE else booth.daemon.start
-            await begin()
-            await asyncio.sleep(dice.uniform(0.0, _LIFE_SECONDS))
+            moments[await _live(booth, dice.choice(_MOMENTS), dice)] += 1
             await booth.daemon.kill()
         over.set()
         await booth.daemon.start()
@@ -137,6 +160,23 @@ async def _play_batch(booth: Booth, kills: int, dice: random.Random) -> None:
         for story in stories:
             story.cancel()
         await asyncio.gather(*stories, return_exceptions=True)
+    return moments
+
+
+async def _live(booth: Booth, end: Moment, dice: random.Random) -> Moment:
+    """From a start to the moment of the kill; which it became."""
+    begin = booth.daemon.launch if end is Moment.START else booth.daemon.start
+    await begin()
+    if end is not Moment.PAGE:
+        await asyncio.sleep(dice.uniform(0.0, _LIFE_SECONDS))
+        return end
+    told = len(booth.pagerduty.requests)
+    try:
+        await booth.pagerduty.wait_for(lambda pagerduty: len(pagerduty.requests) > told, _WITHIN_SECONDS)
+    except TimeoutError:
+        return Moment.ANY
+    await asyncio.sleep(dice.choice((0.0, dice.uniform(0.0, _AROUND_SECONDS))))
+    return end
 
 
 async def _tell(booth: Booth, name: str, dice: random.Random, over: asyncio.Event) -> None:

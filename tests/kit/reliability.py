@@ -29,12 +29,12 @@ SOAK = "soak/"
 _HEAD = """\
 # Reliability: what was done to it, and what became of it
 
-Made by `make reliability`, and `make reliability ARGS=--soak` for the long tests; do not edit. The tests run the real daemon, with
-real parts around it where the fault lies in one. Each ends with the same oracle: every true incident was paged; there is exactly
-one alert for each, and one more for each rise or relapse that its timeline records; nothing is left open without a cause; nothing
-was resolved while it was broken or its state unknown (where a test judges otherwise, tests/unit/test_faults.py says why). A column
-of a peer says what it did under the same fault, judged by its alerts alone; it is empty where the fault was not played to the
-peers.
+Made by `make reliability` (the quick tests), `make reliability ARGS=--soak` (the long ones) and `make bench ARGS=sidebyside` (the
+peers); do not edit. The tests run the real daemon, with real parts around it where the fault lies in one. Each ends with the same
+oracle: every true incident was paged; there is exactly one alert for each, and one more for each rise or relapse that its timeline
+records; nothing is left open without a cause; nothing was resolved while it was broken or its state unknown (where a test judges
+otherwise, tests/unit/test_faults.py says why). The column of a peer says what it did under the same fault, judged by its alerts
+alone; it is empty where the fault was not played to the peers.
 
 """
 
