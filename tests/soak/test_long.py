@@ -168,6 +168,7 @@ async def test_10000_alerts_with_a_receiver_that_fails_leave_the_process_flat(
         for value, state, count in ((0.1, "firing", SERVICES), (0.0, "inactive", SERVICES)):
             booth.show(**dict.fromkeys(names, value))
             await _wait_state(booth, state, count)
+        await _wait_closed(booth)  # what breaks sooner is a relapse, and each doubles `recover_for`
         seen.append((process.memory_info().rss, process.num_fds(), process.num_threads()))
     quarter, last = seen[CYCLES // 4], seen[-1]
     text = (
@@ -193,6 +194,13 @@ async def _wait_state(booth: Booth, state: str, count: int) -> None:
         return await booth.daemon.metric("detector_alerts", rule="errors", state=state) >= count
 
     await wait_until(stands, f"{count} alerts {state}", seconds=120)
+
+
+async def _wait_closed(booth: Booth) -> None:
+    async def are_closed() -> bool:
+        return await booth.daemon.metric("detector_incidents") == 0
+
+    await wait_until(are_closed, "every incident closed", seconds=120)
 
 
 def _calm() -> Answer:
