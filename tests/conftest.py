@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 import detector
 from detector.adapters.binary import BinaryMissingError, Name, find_binary
@@ -14,6 +15,9 @@ from tests.kit.alertmanager import Alertmanager
 from tests.kit.mosquitto import Mosquitto, find_mosquitto
 from tests.kit.postgres import Postgres, find_postgres
 from tests.kit.prometheus import Prometheus
+
+settings.register_profile("unhurried", deadline=None)  # an example's wall time says how busy the machine is
+settings.load_profile("unhurried")
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
