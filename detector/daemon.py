@@ -140,7 +140,7 @@ class Daemon:
         self._prober = Exchange()
         self._channels = make_channels(settings, renderer, observer, self._list_facts, self._lease.check)
         fallback = Fallback(
-            list_fallbacks(settings), self._committer, self._offer, clock, observer, slack=settings.slack is not None
+            list_fallbacks(settings), self._committer, roster, paging, self._offer, clock, observer, slack=bool(settings.slack)
         )
         self._dispatchers = [
             Dispatcher(

@@ -105,7 +105,8 @@ class JoinedAlert:
 class Page:
     """One key that a trigger was queued for: `<incident>:<episode>:<route>[:<n>]`. `closed` when its resolve was queued.
 
-    `acknowledged`: when an acknowledgement was queued for it; a key opened after that has its own.
+    `acknowledged`: when an acknowledgement was queued for it; a key opened after that has its own. `refused`: PagerDuty did not
+    take its trigger, and the fallback was told, so that nobody counts on PagerDuty for it.
     """
 
     route: str
@@ -114,6 +115,7 @@ class Page:
     severity: Severity
     closed: bool = False
     acknowledged: bool = False
+    refused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

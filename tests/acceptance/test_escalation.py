@@ -9,6 +9,7 @@ import pytest
 
 from tests.kit.audience import ON_CALL, STAKEHOLDERS, Audience
 from tests.kit.rule import PLAIN_RULES
+from tests.kit.standin import fail
 from tests.kit.wait import wait_until
 from tests.kit.web import request_json
 
@@ -52,3 +53,24 @@ async def test_without_pagerduty_one_responder_more_is_called_until_somebody_has
     assert [event["kind"] for event in events].count("escalated") == 2
     assert "acknowledged: on my way" in [event["message"] for event in events]
     assert booth.pagerduty.requests == []
+
+
+@pytest.mark.timeout(90)
+async def test_where_pagerduty_refuses_the_page_our_own_channels_call(enter_booth: EnterBooth, audience: Audience) -> None:
+    """The fallback hears at once, the ticket and the thread say that nobody was paged, and the engineer is called."""
+    booth = await enter_booth(rules={"shop": RULES}, **audience.settings, escalate_after="2s")
+    booth.pagerduty.play(fail(403))
+    booth.show(checkout=0.2)
+    await booth.daemon.start()
+
+    def find_reply(words: str) -> str:
+        texts = [str(call.arguments.get("text", "")) for call in audience.slack.calls if call.method == "chat.postMessage"]
+        return next((text for text in texts if words in text), "")
+
+    await wait_until(lambda: bool(find_reply("nobody acknowledged for")), "the engineer is called", seconds=30)
+    assert find_reply("nobody acknowledged for").startswith("Erin: ")
+    incident = await booth.daemon.wait_incident("checkout")
+    (said,) = [event["message"] for event in await booth.daemon.timeline(incident["id"]) if event["kind"] == "not paged"]
+    assert said.startswith("PagerDuty has not taken the page (PagerDuty answered 403")
+    assert said.endswith("told instead: email")
+    assert said in find_reply("has not taken the page")

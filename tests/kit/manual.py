@@ -53,7 +53,7 @@ _MOMENTS = {
     NoticeKind.CLOSE: "the watch passed",
     NoticeKind.REMINDER: "no update for `update_every`",
     NoticeKind.SUMMON: "HIGH or CRITICAL: owner and manager are called",
-    NoticeKind.ESCALATE: "nobody acknowledged for `escalate_after`, and PagerDuty was not paged",
+    NoticeKind.ESCALATE: "nobody acknowledged for `escalate_after`, and PagerDuty was not paged or refuses the page",
 }
 
 

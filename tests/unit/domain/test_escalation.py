@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from detector.domain import response
+from detector.domain.escalation import note_refused
 from detector.domain.incident import NoticeKind
 from detector.domain.ledger import Paging
 from tests.kit.course import Course
@@ -95,3 +96,25 @@ def test_a_rise_to_high_is_called_for_from_then_on() -> None:
     story.tell("rose errors high")
     assert story.wait(14) == []
     assert len(story.wait(1)) == 2
+
+
+def test_a_page_that_pagerduty_does_not_take_is_said_once_and_our_own_channels_call() -> None:
+    """Nobody may count on PagerDuty for it; after the end nothing is said."""
+    story = Story(pagerduty=True)
+    course = story.course
+    (page,) = course.incident.pages
+
+    def refuse() -> list[str]:
+        decision = note_refused(
+            course.book, course.rules.catalogue, course.paging, course.incident.id, page.key, "answered 403", ["email"], course.now
+        )
+        course.accept(decision)
+        assert {notice.channel for notice in decision.notices} <= {"slack", "mqtt"}
+        return [event.message for event in decision.events]
+
+    assert refuse() == ["PagerDuty has not taken the page (answered 403); told instead: email"]
+    assert refuse() == []
+    assert story.wait(14) == []
+    assert "ana, is called" in story.wait(1)[0][2]
+    story.tell("ended errors high")
+    assert refuse() == []
