@@ -127,7 +127,7 @@ class Daemon:
         self._cache = QueryCache(metered, clock, plan_merging)
         self._baselines = BaselineKeeper(self._cache, roster, clock, observer)
         evaluator = Evaluator(self._cache, roster, self._committer, self._sentinel, self._baselines, renderer, clock, observer)
-        self._poller = Poller(evaluator.evaluate, clock, observer, self._cache.name_query)
+        self._poller = Poller(evaluator, clock, observer, self._cache.name_query)
         self._reloader = Reloader(
             RuleDirectory(settings.rules, every_seconds=settings.every, routes=settings.pagerduty.routing_keys),
             store,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,7 +18,7 @@ from detector.domain.outcome import NoData, Outcome, QueryFailed
 from detector.domain.reading import plan_queries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from detector.domain.rule import Rule
     from detector.ports.clock import Clock
@@ -36,6 +37,20 @@ class _Asked:
     answer: asyncio.Task[Outcome]
     asked: float
     parts: dict[bool, Parts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """What one asker waits for: its queries under way, each with what it was merged into."""
+
+    at: float
+    deadline_seconds: float
+    begun: Mapping[str, tuple[_Asked, Merged | None]]
+
+    @property
+    def answers(self) -> tuple[asyncio.Task[Outcome], ...]:
+        """The requests themselves: the same for all who wait for the same."""
+        return tuple([asked.answer for asked, _ in self.begun.values()])
 
 
 class QueryCache:
@@ -68,12 +83,21 @@ class QueryCache:
 
     async def ask_all(self, queries: Iterable[str], at: float, deadline_seconds: float) -> dict[str, Outcome]:
         """The answers to all queries, asked together."""
-        self._forget()
-        begun = {query: self._begin(query, at, deadline_seconds) for query in queries}
+        return await self.hear(self.begin(queries, at, deadline_seconds))
+
+    def begin(self, queries: Iterable[str], at: float, deadline_seconds: float) -> Asking:
+        """Have all queries under way; `hear` their answers."""
+        monotonic = self._clock.monotonic()
+        self._forget(monotonic - KEEP_SECONDS)
+        return Asking(at, deadline_seconds, {query: self._begin(query, at, deadline_seconds, monotonic) for query in queries})
+
+    async def hear(self, asking: Asking) -> dict[str, Outcome]:
+        """The answers, once all are there; at once where they are."""
         answers: dict[str, Outcome] = {}
         single: list[str] = []
-        for query, (asked, merged) in begun.items():
-            outcome = await _hear(asked)
+        for query, (asked, merged) in asking.begun.items():
+            answer = asked.answer
+            outcome = answer.result() if answer.done() else await asyncio.shield(answer)
             if merged is None:
                 answers[query] = outcome
             elif not isinstance(outcome, QueryFailed):
@@ -86,7 +110,7 @@ class QueryCache:
             else:
                 answers[query] = outcome
         if single:
-            answers |= await self.ask_all(single, at, deadline_seconds)
+            answers |= await self.ask_all(single, asking.at, asking.deadline_seconds)
         return answers
 
     async def close(self) -> None:
@@ -97,29 +121,24 @@ class QueryCache:
         await asyncio.gather(*pending, return_exceptions=True)
         self._asked.clear()
 
-    def _begin(self, query: str, at: float, deadline_seconds: float) -> tuple[_Asked, Merged | None]:
+    def _begin(self, query: str, at: float, deadline_seconds: float, monotonic: float) -> tuple[_Asked, Merged | None]:
         merged = self._merged.get(query)
-        if merged is not None and self._resting.get(merged.query, 0.0) > self._clock.monotonic():
+        if merged is not None and self._resting.get(merged.query, 0.0) > monotonic:
             merged = None
         text = query if merged is None else merged.query
         found = self._asked.get((text, at))
         if found is None:
             answer = asyncio.create_task(self._request(text, at, deadline_seconds), name="query")
-            found = self._asked[text, at] = _Asked(answer, self._clock.monotonic())
+            found = self._asked[text, at] = _Asked(answer, monotonic)
         return found, merged
 
     async def _request(self, query: str, at: float, deadline_seconds: float) -> Outcome:
         return await self._source.query(query, at, deadline_seconds=deadline_seconds)
 
-    def _forget(self) -> None:
-        oldest = self._clock.monotonic() - KEEP_SECONDS
+    def _forget(self, oldest: float) -> None:
         old = takewhile(lambda item: item[1].asked < oldest, self._asked.items())  # they lie in the order they were asked in
         for key in [key for key, asked in old if asked.answer.done()]:
             del self._asked[key]
 
 
 _NOTHING = NoData()
-
-
-async def _hear(asked: _Asked) -> Outcome:
-    return asked.answer.result() if asked.answer.done() else await asyncio.shield(asked.answer)

@@ -10,7 +10,9 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from detector.app.cache import Asking
 from detector.app.guard import describe_fault
+from detector.app.track import Track
 from detector.domain.advance import advance
 from detector.domain.alert import AlertState, Change, Transition
 from detector.domain.blind import RuleHealth
@@ -18,6 +20,7 @@ from detector.domain.judgement import Evaluation
 from detector.domain.label import Labels
 from detector.domain.quantity import format_signal
 from detector.domain.reading import plan_queries, read_signals, settle_lag
+from detector.domain.rule import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,10 +29,8 @@ if TYPE_CHECKING:
     from detector.app.committer import Committer
     from detector.app.roster import Roster
     from detector.app.sentinel import Sentinel
-    from detector.app.track import Track
     from detector.domain.outcome import Outcome
     from detector.domain.reading import Readings, Values
-    from detector.domain.rule import Rule
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
     from detector.ports.template import Renderer
@@ -46,6 +47,23 @@ class Baselines(Protocol):
 
     def history(self, rule: Rule) -> Mapping[str, Values]:
         """Medians of a day and a week ago by signal and alert, where they were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One rule at one slot, with its queries under way since `began` (monotonic seconds)."""
+
+    rule: Rule
+    track: Track
+    at: float
+    began: float
+    hot: bool
+    asking: Asking
+
+    @property
+    def answers(self) -> tuple[asyncio.Task[Outcome], ...]:
+        """What must be answered before anything can be said: the same for rules that ask the same."""
+        return self.asking.answers
 
 
 @dataclass(slots=True)
@@ -85,12 +103,20 @@ class Evaluator:
         self._observer = observer
         self._query_timeout_seconds = query_timeout_seconds
 
-    async def evaluate(self, rule: Rule, at: float) -> None:
-        """Evaluate the rule at slot `at` (unix seconds). Never raises for a fault of the rule."""
-        began = self._clock.monotonic()
+    def begin(self, rule: Rule, at: float) -> Round:
+        """Ask what the rule asks at slot `at` (unix seconds)."""
         track = self._roster.track(rule.name)
+        hot = track.hot or track.was_hot
+        track.was_hot = track.hot
+        queries = plan_queries(rule) + (plan_queries(rule, severity=True) if hot else ())
+        began = self._clock.monotonic()
+        return Round(rule, track, at, began, hot, self._cache.begin(queries, at - rule.offset_seconds, self._query_timeout_seconds))
+
+    async def evaluate(self, now: Round) -> None:
+        """Hear the answers and judge. Never raises for a fault of the rule; waits for nothing where nothing has happened."""
+        rule, track, at = now.rule, now.track, now.at
         try:
-            readings = await self._advance(rule, track, at)
+            readings = await self._advance(now)
         except Exception as fault:  # noqa: BLE001 - one rule's evaluation: a sick rule hurts only itself
             outcome, detail, series, track.health = "error", f"internal: {describe_fault(fault)}", False, RuleHealth.FAILED
         else:
@@ -100,41 +126,40 @@ class Evaluator:
             track.trail.add(rule, readings, at)
         if outcome == "error":
             track.trail.fail(detail, at)
-        track.outcome, track.seconds = outcome, self._clock.monotonic() - began
+        track.outcome, track.seconds = outcome, self._clock.monotonic() - now.began
         self._roster.note_progress(track, at, detail, series=series)
         self._observer.rule_evaluated(rule.name, outcome, track.seconds, at, detail)
         await self._sentinel.look(self._clock.now(), f"{rule.name}: {detail}" if detail else "")
 
-    async def _advance(self, rule: Rule, track: Track, at: float) -> Readings:
-        hot = track.hot or track.was_hot
-        track.was_hot = track.hot
-        severity_queries = plan_queries(rule, severity=True)
-        outcomes = await self._ask(rule, plan_queries(rule) + (severity_queries if hot else ()), at)
+    async def _advance(self, now: Round) -> Readings:
+        rule, track, at = now.rule, now.track, now.at
+        outcomes = await self._cache.hear(now.asking)
         readings = read_signals(rule, outcomes)
         evaluation = Evaluation(
             rule,
             self._roster.catalogue,
             readings,
             at,
-            severity_readings=read_signals(rule, outcomes, severity=True) if hot else None,
+            severity_readings=read_signals(rule, outcomes, severity=True) if now.hot else None,
             baselines=self._baselines.baselines(rule),
             history=self._baselines.history(rule),
             answering=not readings.empty or self._roster.answering(),
         )
         found = await _advance_all(evaluation, track.states)
         if found.wants_severity:
-            outcomes |= await self._ask(rule, severity_queries, at)
+            outcomes |= await self._ask(rule, plan_queries(rule, severity=True), at)
             evaluation = replace(evaluation, severity_readings=read_signals(rule, outcomes, severity=True))
             found = await _advance_all(evaluation, track.states)
         if found.wants_earlier:
-            evaluation = replace(evaluation, earlier_readings=await self._look_earlier(rule, severity_queries, at))
+            evaluation = replace(evaluation, earlier_readings=await self._look_earlier(rule, at))
             found = await _advance_all(evaluation, track.states)
         await self._settle(track, found)
         return readings
 
-    async def _look_earlier(self, rule: Rule, severity_queries: tuple[str, ...], at: float) -> Readings:
+    async def _look_earlier(self, rule: Rule, at: float) -> Readings:
         """The severity window as it was a moment ago: asked only while an alert has just begun."""
-        outcomes = await self._ask(rule, plan_queries(rule) + severity_queries, at - settle_lag(rule))
+        queries = plan_queries(rule) + plan_queries(rule, severity=True)
+        outcomes = await self._ask(rule, queries, at - settle_lag(rule))
         return read_signals(rule, outcomes, severity=True)
 
     async def _ask(self, rule: Rule, queries: tuple[str, ...], at: float) -> dict[str, Outcome]:

@@ -1,22 +1,27 @@
-"""Runs the slots: one named, guarded task a batch; each due slot starts the evaluation of every rule of the batch on its own.
+"""Runs the slots: one named, guarded task a batch; each due slot starts the evaluation of every rule of the batch.
 
-A rule whose last evaluation still runs skips the slot, and only that rule does. `slot` says when, `evaluation` says what.
+Rules that wait for the same answers are walked in one task; a rule that has to wait for more goes on in a task of its own. A rule
+whose last evaluation still runs skips the slot, and only that rule does. `slot` says when, `evaluation` says what.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from detector.app.guard import describe_fault, guard, wait_for
+from detector.app.headstart import begin_now
 from detector.app.slot import keep_text, make_batches
 from detector.app.ticker import Ticker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
+    from detector.app.evaluation import Evaluator, Round
     from detector.app.slot import Batch, BatchKey
+    from detector.domain.outcome import Outcome
     from detector.domain.rule import Rule
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
@@ -24,6 +29,8 @@ if TYPE_CHECKING:
 LAG_EVERY_SECONDS = 1.0
 OVERDUE_SECONDS = 5.0
 STOP_SECONDS = 5.0
+CROWD = 500  # rules that are begun without giving way to the loop
+SLICE_SECONDS = 0.005  # rules are judged so long without giving way to the loop
 
 
 @dataclass(slots=True)
@@ -52,12 +59,12 @@ class Poller:
 
     def __init__(
         self,
-        evaluate: Callable[[Rule, float], Awaitable[None]],
+        evaluator: Evaluator,
         clock: Clock,
         observer: Observer,
         name_query: Callable[[str], str] = keep_text,
     ) -> None:
-        self._evaluate = evaluate
+        self._evaluator = evaluator
         self._name_query = name_query
         self._clock = clock
         self._observer = observer
@@ -83,14 +90,16 @@ class Poller:
         batch = self._batches.get(key)
         if batch is None:
             return
+        free = []
         for rule in batch.rules:
             busy = rule.name in self._evaluations
             if missed or busy:
                 self._observer.slots_missed(rule.name, missed + busy)
             if not busy:
-                task = asyncio.create_task(self._run_rule(rule, slot), name=f"rule {rule.name}")
-                self._evaluations[rule.name] = task
-                task.add_done_callback(self._end_rule)
+                free.append(rule)
+        for start in range(0, len(free), CROWD):
+            crowd = free[start : start + CROWD]
+            self._spawn(self._begin(crowd, slot), [rule.name for rule in crowd])
 
     async def run_lag(self) -> None:
         """Measure how late the loop is, and keep `last_tick`. Guard this."""
@@ -110,19 +119,54 @@ class Poller:
         for task in tickers:
             task.cancel()
         await asyncio.gather(*tickers, return_exceptions=True)
-        under_way = set(self._evaluations.values())
-        if not await wait_for(under_way, patience_seconds, self._clock):
-            for evaluation in under_way:
+        drained = asyncio.create_task(self._drain(), name="drain")
+        if not await wait_for((drained,), patience_seconds, self._clock):
+            for evaluation in set(self._evaluations.values()):
                 evaluation.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await drained
 
-    async def _run_rule(self, rule: Rule, slot: float) -> None:
-        try:
-            await self._evaluate(rule, slot)
-        finally:
-            self._evaluations.pop(rule.name, None)
+    async def _drain(self) -> None:
+        while under_way := set(self._evaluations.values()):
+            await asyncio.wait(under_way)
+            await asyncio.sleep(0)  # what has ended is taken off
 
-    def _end_rule(self, task: asyncio.Task[None]) -> None:
+    async def _begin(self, rules: Sequence[Rule], slot: float) -> None:
+        """Ask for all of them; those that wait for the same answers go on together."""
+        crowds: dict[tuple[asyncio.Task[Outcome], ...], list[Round]] = {}
+        for rule in rules:
+            now = self._evaluator.begin(rule, slot)
+            crowds.setdefault(now.answers, []).append(now)
+        for answers, crowd in crowds.items():
+            self._spawn(self._walk(answers, crowd), [now.rule.name for now in crowd])
+
+    async def _walk(self, answers: tuple[asyncio.Task[Outcome], ...], crowd: Sequence[Round]) -> None:
+        """Evaluate one after the other once the answers are there; whose evaluation has to wait goes on by itself."""
+        if answers:
+            await asyncio.wait(answers)
+        began = self._clock.monotonic()
+        for now in crowd:
+            if self._clock.monotonic() - began > SLICE_SECONDS:
+                await asyncio.sleep(0)
+                began = self._clock.monotonic()
+            name = now.rule.name
+            try:
+                rest = begin_now(self._evaluator.evaluate(now))
+            except Exception as fault:  # noqa: BLE001 - one rule's evaluation: a sick rule hurts only itself
+                self._observer.trouble(f"rule {name}", describe_fault(fault))
+            else:
+                if rest is not None:
+                    self._spawn(rest, [name])
+
+    def _spawn(self, work: Coroutine[Any, Any, None], names: Sequence[str]) -> None:
+        """Run it in a task of its own; until that ends the rules are busy, unless another has taken them over."""
+        task = asyncio.create_task(work, name=f"rule {names[0]}")
+        self._evaluations.update(dict.fromkeys(names, task))
+        task.add_done_callback(partial(self._end, names))
+
+    def _end(self, names: Sequence[str], task: asyncio.Task[None]) -> None:
+        for name in names:
+            if self._evaluations.get(name) is task:
+                del self._evaluations[name]
         fault = None if task.cancelled() else task.exception()
         if fault is not None:
             self._observer.trouble(task.get_name(), describe_fault(fault))

@@ -6,6 +6,7 @@ name, so that a reload or a moved file changes none of them. Everything here hap
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,7 @@ class Roster:
         self.rule_set = RuleSet(rules=(), catalogue=Catalogue(), digest="")
         self._rules: dict[str, Rule] = {}
         self._tracks: dict[str, Track] = {}
+        self._tally: Counter[RuleHealth] = Counter()  # of the rules that run
 
     @property
     def catalogue(self) -> Catalogue:
@@ -93,12 +95,17 @@ class Roster:
                 del self._tracks[track.name]
             elif track.orphaned is None:
                 track.orphaned = monotonic
+        self._tally = Counter()
+        for name, track in self._tracks.items():
+            track.count_in(self._tally if name in self._rules else Counter())
 
     def track(self, name: str) -> Track:
         """The rule's memory, made if there is none."""
         found = self._tracks.get(name)
         if found is None:
             found = self._tracks[name] = Track(name, RuleProgress(name))
+            if name in self._rules:
+                found.count_in(self._tally)
         return found
 
     def received(self) -> list[Track]:
@@ -111,7 +118,9 @@ class Roster:
 
     def forget(self, name: str) -> None:
         """Drop a rule that left the set; one that returned meanwhile begins anew."""
-        self._tracks.pop(name, None)
+        gone = self._tracks.pop(name, None)
+        if gone is not None:
+            gone.count_in(Counter())
         if name in self._rules:
             self.track(name)
 
@@ -163,13 +172,13 @@ class Roster:
             evaluation_seconds=track.seconds,
         )
 
-    def health(self) -> dict[str, RuleHealth]:
-        """Health of every rule that runs."""
-        return {name: self.track(name).health for name in self._rules}
+    def health(self) -> frozenset[RuleHealth]:
+        """What the last evaluations of the rules that run brought."""
+        return frozenset(health for health, count in self._tally.items() if count)
 
     def answering(self) -> bool:
         """Whether some rule has series now."""
-        return any(self.track(name).health is RuleHealth.OK for name in self._rules)
+        return self._tally[RuleHealth.OK] > 0
 
     def note_progress(self, track: Track, at: float, failure: str, *, series: bool) -> None:
         """Remember how an evaluation at slot `at` ended; `failure` is empty when it succeeded."""

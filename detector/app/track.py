@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -34,13 +35,32 @@ class Track:
     stored: set[Labels] = field(default_factory=set)
     dirty: set[Labels] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys((phase.value for phase in Phase), 0))
-    health: RuleHealth = RuleHealth.IDLE
     outcome: str = "idle"
     seconds: float = 0.0
     was_hot: bool = False
     progress_dirty: bool = False
     orphaned: float | None = None
     trail: Trail = field(default_factory=Trail)
+    _health: RuleHealth = RuleHealth.IDLE
+    _tally: Counter[RuleHealth] = field(default_factory=Counter)
+
+    @property
+    def health(self) -> RuleHealth:
+        """Of the last evaluation."""
+        return self._health
+
+    @health.setter
+    def health(self, health: RuleHealth) -> None:
+        if health is not self._health:
+            self._tally[self._health] -= 1
+            self._tally[health] += 1
+            self._health = health
+
+    def count_in(self, tally: Counter[RuleHealth]) -> None:
+        """Keep this tally of several rules' health from now on, which is asked after every evaluation of any of them."""
+        self._tally[self._health] -= 1
+        self._tally = tally
+        tally[self._health] += 1
 
     @property
     def hot(self) -> bool:

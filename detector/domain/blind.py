@@ -6,7 +6,7 @@ rule that never returned a series is idle: neither blind nor seeing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,12 +40,12 @@ class BlindState:
 
 
 def advance_blind(
-    state: BlindState, health: Mapping[str, RuleHealth], now: float, blind_after_seconds: float, why: str = ""
+    state: BlindState, health: AbstractSet[RuleHealth], now: float, blind_after_seconds: float, why: str = ""
 ) -> tuple[BlindState, Transition | None]:
-    """Count how long nothing has been seen. `why` is one line from the last failure; gaps over 30 s count as 30 s."""
+    """Count how long nothing has been seen, by any rule. `why` is one line from the last failure; gaps over 30 s count as 30 s."""
     if not health:
         return state, None
-    counted = [value for value in health.values() if value is not RuleHealth.IDLE]
+    counted = health - {RuleHealth.IDLE}
     if RuleHealth.OK in counted or not counted:  # an idle rule's query was answered, and nothing that was seen is gone
         if not state.active:
             return (state if state.since is None else BlindState()), None
@@ -56,7 +56,7 @@ def advance_blind(
     if state.active or state.seconds < blind_after_seconds:
         return state, None
     state = BlindState(active=True, since=since, evaluated=now, seconds=state.seconds)
-    gone = all(value is RuleHealth.GONE for value in counted)
+    gone = counted == {RuleHealth.GONE}
     reason = why or ("every series seen before is gone" if gone else "every query fails")
     return state, _tell(Change.FIRED, state, now, reason)
 

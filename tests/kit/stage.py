@@ -306,7 +306,7 @@ class Stage:
         self.evaluator = Evaluator(
             self.cache, self.roster, self.committer, self.sentinel, self.baselines, PlainRenderer(), self.clock, ear
         )
-        self.poller = Poller(self.evaluator.evaluate, self.clock, ear)
+        self.poller = Poller(self.evaluator, self.clock, ear)
         told = (self.poller.set_rules, self.baselines.set_rules)
         self.reloader = Reloader(self.files, self.store, self.roster, self.committer, self.clock, ear, told)
 

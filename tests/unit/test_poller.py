@@ -132,3 +132,30 @@ async def test_history_is_asked_while_an_alert_is_open_over_an_hour() -> None:
         stage.source.answers["q"] = series(shop=0.0)
         await stage.clock.run(200)
         assert stage.baselines.history(rule) == {}
+
+
+async def test_rules_that_ask_the_same_wait_in_one_task() -> None:
+    """Two hundred rules on one query: a few tasks while it hangs, all skip the slots it takes, and all go on after it."""
+    names = [f"r{number}" for number in range(200)]
+    async with Stage([make_rule(name, "q", every_seconds=5.0) for name in names]) as stage:
+        stage.source.answers["q"] = HUNG
+        while not stage.source.asked:
+            await stage.clock.run(1)
+        assert len([task for task in asyncio.all_tasks() if task.get_name().startswith("rule ")]) == 1
+        assert stage.poller._evaluations.keys() == set(names)
+        stage.source.answers["q"] = series(shop=0.0)
+        await stage.clock.run(20)
+        assert all(len(stage.ear.times(name)) >= 2 for name in names)
+        assert len({tuple(stage.ear.times(name)) for name in names}) == 1
+        assert not stage.poller._evaluations
+
+
+async def test_a_rule_that_waits_for_more_holds_none_that_asks_the_same() -> None:
+    """One of two rules on a query also asks its severity window, which hangs: the other misses nothing."""
+    query = "q[$window]"
+    pair = [make_rule("plain", query, severity_window_seconds=300.0), make_rule("hot", query, severity_window_seconds=60.0)]
+    async with Stage(pair) as stage:
+        stage.source.answers |= {"q[5m]": series(shop=0.3), "q[1m]": HUNG}
+        await stage.clock.run(60)
+        assert len(stage.ear.times("plain")) >= 11
+        assert 1 <= len(stage.ear.times("hot")) <= 6

@@ -25,7 +25,7 @@ def look(healths: Sequence[RuleHealth], times: Sequence[float], state: BlindStat
     state = state or BlindState()
     said = []
     for now in times:
-        state, transition = advance_blind(state, {str(number): health for number, health in enumerate(healths)}, now, 120.0)
+        state, transition = advance_blind(state, set(healths), now, 120.0)
         if transition is not None:
             said.append((now, transition))
     return said
@@ -61,7 +61,7 @@ def test_gaps_count_as_thirty_seconds_at_most() -> None:
 def test_it_ends_with_the_first_answer(health: RuleHealth) -> None:
     """A rule that sees ends it, and so does an answered query of a rule that never had series, where no other is blind."""
     state = BlindState(active=True, since=100.0, evaluated=300.0, seconds=200.0)
-    after, transition = advance_blind(state, {"a": health}, 305.0, 120.0)
+    after, transition = advance_blind(state, {health}, 305.0, 120.0)
     assert after == BlindState()
     assert transition is not None
     assert (transition.change, transition.reason) == (Change.ENDED, "recovered")
@@ -70,12 +70,12 @@ def test_it_ends_with_the_first_answer(health: RuleHealth) -> None:
 def test_no_rules_at_all_say_nothing() -> None:
     """Before the first evaluation there is nothing to judge; a restored blindness stays."""
     state = BlindState(active=True, since=100.0, seconds=120.0)
-    assert advance_blind(state, {}, 300.0, 120.0) == (state, None)
+    assert advance_blind(state, set(), 300.0, 120.0) == (state, None)
 
 
 def test_an_interrupted_blindness_starts_again_from_zero() -> None:
     """Two minutes in one piece."""
-    state, _ = advance_blind(BlindState(since=0.0, evaluated=115.0, seconds=115.0), {"a": OK}, 116.0, 120.0)
+    state, _ = advance_blind(BlindState(since=0.0, evaluated=115.0, seconds=115.0), {OK}, 116.0, 120.0)
     assert look([FAILED], [120, 125, 130], state) == []
 
 
@@ -85,7 +85,7 @@ def test_what_was_said_tells_why() -> None:
     assert gone.summary == "detector is blind: every series seen before is gone"
     (_, failed), *_ = look([FAILED, GONE], range(0, 200, 5))
     assert failed.reason == "every query fails"
-    _, told = advance_blind(BlindState(since=0, evaluated=100, seconds=115), {"a": FAILED}, 110, 120, "errors: timeout")
+    _, told = advance_blind(BlindState(since=0, evaluated=100, seconds=115), {FAILED}, 110, 120, "errors: timeout")
     assert told is not None
     assert told.summary == "detector is blind: errors: timeout"
 
@@ -95,7 +95,7 @@ def test_the_blind_incident_has_one_id_and_comes_back_as_its_next_episode() -> N
     book, kinds, keys = Book(), list[str](), list[str]()
     for start in (0, 10_000):
         (at, fired), *_ = look([FAILED], range(start, start + 200, 5))
-        _, ended = advance_blind(BlindState(active=True, since=start, evaluated=at, seconds=120), {"a": OK}, at + 60, 120)
+        _, ended = advance_blind(BlindState(active=True, since=start, evaluated=at, seconds=120), {OK}, at + 60, 120)
         assert ended is not None
         for transition in (fired, fired, ended):
             decision = correlate(book, (transition,), Catalogue(), Paging(), transition.at)
