@@ -26,11 +26,10 @@ from detector.domain.outcome import FailureReason
 from detector.domain.reception import RECEIVED
 from detector.domain.severity import Severity
 from detector.web.news import News
+from detector.web.series import RuleSeries, RuleTiming, name_series
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-
-    from prometheus_client.metrics import MetricWrapperBase
 
     from detector.domain.alert import Transition
     from detector.domain.deploy import Deploy
@@ -44,6 +43,7 @@ MOST_DEPLOYED = 1000
 OUTCOMES = ("ok", "no_data", "error")
 DELIVERY_OUTCOMES = ("accepted", "retried", "rejected", "collapsed")
 PAGE_PARTS = ("summary", "dedup_key", "field", "links", "custom_details")  # what may be over PagerDuty's limits
+_SEVERITIES = tuple(Severity)
 _OPENED = (Status.OPEN, Status.ACKNOWLEDGED, Status.RESOLVED)  # a closed one leaves the book
 
 _EVALUATION = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -66,6 +66,7 @@ class Metrics:
         self._rules: frozenset[str] = frozenset()
         self._known: dict[str, Incident] = {}
         self.news = News(channels)
+        self._by_rule = self._make_by_rule()
         self._make_evaluation(registry)
         self._make_incident(registry)
         self._make_delivery(registry)
@@ -75,7 +76,7 @@ class Metrics:
 
     def render(self) -> bytes:
         """Text in the Prometheus exposition format, to be served as CONTENT_TYPE."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + "".join([each.write() for each in self._by_rule]).encode()
 
     def rules_loaded(self, rules: Sequence[Rule], at: float | None) -> None:
         """Give every rule its series, and take away those of rules that are gone."""
@@ -85,7 +86,7 @@ class Metrics:
         for name in names - self._rules:
             self._add_rule(name)
         for rule in rules:
-            self._interval.labels(rule.name).set(rule.every_seconds)
+            self._interval.numbers(rule.name)[0] = rule.every_seconds
         self._rules = names
         if at is not None:
             self._reloaded.set(1)
@@ -100,15 +101,15 @@ class Metrics:
         """Count and time; a rule that is gone by now is left out."""
         del detail
         if rule in self._rules:
-            self._evaluations.labels(rule, outcome).inc()
-            self._evaluation_seconds.labels(rule).observe(seconds)
+            self._evaluations.numbers(rule)[OUTCOMES.index(outcome)] += 1.0
+            self._evaluation_seconds.observe(rule, seconds)
             if outcome != "error":
-                self._last_success.labels(rule).set(at)
+                self._last_success.numbers(rule)[0] = at
 
     def slots_missed(self, rule: str, count: int) -> None:
         """Count."""
         if rule in self._rules:
-            self._missed.labels(rule).inc(count)
+            self._missed.numbers(rule)[0] += count
 
     def query_done(self, seconds: float, failure: str | None) -> None:
         """Time and count."""
@@ -119,8 +120,7 @@ class Metrics:
     def alerts_counted(self, rule: str, counts: Mapping[str, int]) -> None:
         """Show; a phase that is not named has none. Received alerts are one series for all of them."""
         if rule in self._rules or rule == RECEIVED:
-            for phase in Phase:
-                self._alerts.labels(rule, phase.value).set(counts.get(phase.value, 0))
+            self._alerts.numbers(rule)[:] = [float(counts.get(phase.value, 0)) for phase in Phase]
 
     def transitions_seen(self, transitions: Iterable[Transition]) -> None:
         """Told by the log."""
@@ -132,7 +132,7 @@ class Metrics:
             before = self._known.get(incident.id)
             if before is None and incident.status.active:
                 for rule in incident.rules[:1]:
-                    self._opened.labels(rule, incident.severity.value).inc()
+                    self._opened.numbers(rule)[_SEVERITIES.index(incident.severity)] += 1.0
             word = incident.peak_severity.value
             if incident.acknowledged is not None and (before is None or before.acknowledged is None):
                 self._acknowledge_seconds.labels(word).observe(max(0.0, incident.acknowledged - incident.opened))
@@ -204,27 +204,28 @@ class Metrics:
             self._deployed[told.service] = latest = max(told.at, self._deployed.get(told.service, 0.0))
             self._deploy_time.labels(told.service).set(latest)
 
+    def _make_by_rule(self) -> tuple[RuleSeries, ...]:
+        outcomes = (name_series(outcome=outcome) for outcome in OUTCOMES)
+        self._evaluations = RuleSeries("detector_evaluations_total", "counter", "Evaluations of a rule.", outcomes)
+        self._evaluation_seconds = RuleTiming("detector_evaluation_duration_seconds", "Time of one evaluation.", _EVALUATION)
+        self._missed = RuleSeries("detector_missed_evaluations_total", "counter", "Slots skipped because of lateness.")
+        self._last_success = RuleSeries(
+            "detector_last_successful_evaluation_timestamp_seconds", "gauge", "When a rule last evaluated without an error."
+        )
+        self._interval = RuleSeries("detector_rule_interval_seconds", "gauge", "How often a rule is evaluated.")
+        states = (name_series(state=phase.value) for phase in Phase)
+        self._alerts = RuleSeries("detector_alerts", "gauge", "Alerts by state.", states)
+        words = (name_series(severity=severity.value) for severity in _SEVERITIES)
+        self._opened = RuleSeries("detector_incidents_opened_total", "counter", "Incidents opened.", words)
+        judged = (self._evaluations, self._evaluation_seconds, self._missed, self._last_success, self._interval)
+        return (*judged, self._alerts, self._opened)
+
     def _make_evaluation(self, registry: CollectorRegistry) -> None:
-        rule = ["rule"]
-        self._evaluations = Counter("detector_evaluations_total", "Evaluations of a rule.", [*rule, "outcome"], registry=registry)
-        self._evaluation_seconds = Histogram(
-            "detector_evaluation_duration_seconds", "Time of one evaluation.", rule, buckets=_EVALUATION, registry=registry
-        )
-        self._missed = Counter("detector_missed_evaluations_total", "Slots skipped because of lateness.", rule, registry=registry)
-        self._last_success = Gauge(
-            "detector_last_successful_evaluation_timestamp_seconds",
-            "When a rule last evaluated without an error.",
-            rule,
-            registry=registry,
-        )
-        self._interval = Gauge("detector_rule_interval_seconds", "How often a rule is evaluated.", rule, registry=registry)
         self._query_seconds = Histogram("detector_query_duration_seconds", "Time of one query.", buckets=_QUERY, registry=registry)
         self._query_errors = Counter("detector_query_errors_total", "Queries that failed.", ["reason"], registry=registry)
 
     def _make_incident(self, registry: CollectorRegistry) -> None:
-        self._alerts = Gauge("detector_alerts", "Alerts by state.", ["rule", "state"], registry=registry)
         self._incidents = Gauge("detector_incidents", "Incidents that are not closed.", ["severity", "status"], registry=registry)
-        self._opened = Counter("detector_incidents_opened_total", "Incidents opened.", ["rule", "severity"], registry=registry)
         by = ["severity"]
         self._acknowledge_seconds = Histogram(
             "detector_time_to_acknowledge_seconds",
@@ -301,21 +302,12 @@ class Metrics:
                 metric.labels(channel)
 
     def _add_rule(self, name: str) -> None:
-        for outcome in OUTCOMES:
-            self._evaluations.labels(name, outcome)
-        for metric in self._single():
-            metric.labels(name)
-        for phase in Phase:
-            self._alerts.labels(name, phase.value)
-        for severity in Severity:
-            self._opened.labels(name, severity.value)
+        for each in self._by_rule:
+            each.numbers(name)
 
     def _remove_rule(self, name: str) -> None:
-        for metric in (*self._single(), self._evaluations, self._alerts, self._opened):
-            metric.remove_by_labels({"rule": name})
-
-    def _single(self) -> tuple[MetricWrapperBase, ...]:
-        return (self._evaluation_seconds, self._missed, self._last_success, self._interval)
+        for each in self._by_rule:
+            each.remove(name)
 
     def _remember(self, incident: Incident) -> None:
         if incident.status is Status.CLOSED:
