@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import takewhile
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from detector.domain.family import Merged, Parts, blames_merging, split_answer
 from detector.domain.outcome import NoData, Outcome, QueryFailed
 from detector.domain.reading import plan_queries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from detector.domain.rule import Rule
     from detector.ports.clock import Clock
@@ -39,8 +38,7 @@ class _Asked:
     parts: dict[bool, Parts] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Asking:
+class Asking(NamedTuple):
     """What one asker waits for: its queries under way, each with what it was merged into."""
 
     at: float
@@ -136,6 +134,8 @@ class QueryCache:
         return await self._source.query(query, at, deadline_seconds=deadline_seconds)
 
     def _forget(self, oldest: float) -> None:
+        if not self._asked or next(iter(self._asked.values())).asked >= oldest:
+            return
         old = takewhile(lambda item: item[1].asked < oldest, self._asked.items())  # they lie in the order they were asked in
         for key in [key for key, asked in old if asked.answer.done()]:
             del self._asked[key]

@@ -8,29 +8,28 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from detector.app.cache import Asking
 from detector.app.guard import describe_fault
-from detector.app.track import Track
 from detector.domain.advance import advance
 from detector.domain.alert import AlertState, Change, Transition
 from detector.domain.blind import RuleHealth
 from detector.domain.judgement import Evaluation
 from detector.domain.label import Labels
 from detector.domain.quantity import format_signal
-from detector.domain.reading import plan_queries, read_signals, settle_lag
-from detector.domain.rule import Rule
+from detector.domain.reading import make_plan, plan_queries, read_signals, settle_lag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from detector.app.cache import QueryCache
+    from detector.app.cache import Asking, QueryCache
     from detector.app.committer import Committer
     from detector.app.roster import Roster
     from detector.app.sentinel import Sentinel
+    from detector.app.track import Track
     from detector.domain.outcome import Outcome
     from detector.domain.reading import Readings, Values
+    from detector.domain.rule import Rule
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
     from detector.ports.template import Renderer
@@ -49,8 +48,7 @@ class Baselines(Protocol):
         """Medians of a day and a week ago by signal and alert, where they were asked for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
+class Round(NamedTuple):
     """One rule at one slot, with its queries under way since `began` (monotonic seconds)."""
 
     rule: Rule
@@ -106,9 +104,13 @@ class Evaluator:
     def begin(self, rule: Rule, at: float) -> Round:
         """Ask what the rule asks at slot `at` (unix seconds)."""
         track = self._roster.track(rule.name)
-        hot = track.hot or track.was_hot
-        track.was_hot = track.hot
-        queries = plan_queries(rule) + (plan_queries(rule, severity=True) if hot else ())
+        plan = track.plan
+        if plan is None or plan.rule is not rule:
+            plan = track.plan = make_plan(rule)
+        hot_now = track.hot
+        hot = hot_now or track.was_hot
+        track.was_hot = hot_now
+        queries = plan.queries + plan.severity_queries if hot else plan.queries
         began = self._clock.monotonic()
         return Round(rule, track, at, began, hot, self._cache.begin(queries, at - rule.offset_seconds, self._query_timeout_seconds))
 

@@ -7,7 +7,7 @@ name, so that a reload or a moved file changes none of them. Everything here hap
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from detector.app.track import Track, deserves_row
@@ -174,7 +174,7 @@ class Roster:
 
     def health(self) -> frozenset[RuleHealth]:
         """What the last evaluations of the rules that run brought."""
-        return frozenset(health for health, count in self._tally.items() if count)
+        return frozenset([health for health, count in self._tally.items() if count])
 
     def answering(self) -> bool:
         """Whether some rule has series now."""
@@ -183,13 +183,8 @@ class Roster:
     def note_progress(self, track: Track, at: float, failure: str, *, series: bool) -> None:
         """Remember how an evaluation at slot `at` ended; `failure` is empty when it succeeded."""
         before = track.progress
-        track.progress = replace(
-            before,
-            last_evaluation=at,
-            last_success=before.last_success if failure else at,
-            seen_series=before.seen_series or series,
-            failure=failure,
-        )
+        success = before.last_success if failure else at
+        track.progress = RuleProgress(before.rule, success, at, before.seen_series or series, failure)
         track.progress_dirty = True
 
     def dirty(self) -> Dirty:

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from detector.app.roster import Roster
 
 BLIND_AFTER_SECONDS = 120.0
-_SEEING = BlindState()
 
 
 class Sentinel:
@@ -46,7 +45,7 @@ class Sentinel:
         """Judge the health of all rules at wall time `now`; `why` is the last failure in one line."""
         if self._committing:
             return
-        if self._state == _SEEING and self._roster.answering():
+        if not self._state.active and self._state.since is None and self._roster.answering():
             return  # nothing to count: the usual case does not look at every rule
         state, transition = advance_blind(self._state, self._roster.health(), now, self._blind_after_seconds, why)
         if transition is None:

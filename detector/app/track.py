@@ -10,10 +10,14 @@ from detector.app.trail import Trail
 from detector.domain.alert import AlertState, Phase, RuleProgress
 from detector.domain.blind import RuleHealth
 from detector.domain.label import Labels
+from detector.domain.reading import Plan
 from detector.ports.store import AlertRecord
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+
+_PENDING, _FIRING = Phase.PENDING.value, Phase.FIRING.value
 
 
 def deserves_row(state: AlertState) -> bool:
@@ -26,7 +30,7 @@ class Track:
     """One rule in memory.
 
     `outcome`: of the last evaluation, or idle; it took `seconds`. `stored`: alerts that have a row. `dirty`: alerts whose row is
-    behind. `orphaned`: monotonic seconds when the rule left the set.
+    behind. `orphaned`: monotonic seconds when the rule left the set. `plan`: what it asks, as it was asked last.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Track:
     progress_dirty: bool = False
     orphaned: float | None = None
     trail: Trail = field(default_factory=Trail)
+    plan: Plan | None = None
     _health: RuleHealth = RuleHealth.IDLE
     _tally: Counter[RuleHealth] = field(default_factory=Counter)
 
@@ -65,7 +70,7 @@ class Track:
     @property
     def hot(self) -> bool:
         """Whether an alert is pending or firing."""
-        return self.counts[Phase.PENDING.value] + self.counts[Phase.FIRING.value] > 0
+        return self.counts[_PENDING] + self.counts[_FIRING] > 0
 
     def records(self, changed: Mapping[Labels, AlertState], dropped: Iterable[Labels]) -> list[AlertRecord]:
         """The rows that these changes need: written where a restart must know, deleted where one exists in vain."""

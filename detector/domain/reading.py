@@ -15,11 +15,12 @@ from typing import Generic, TypeAlias, TypeVar, assert_never
 
 from detector.domain.duration import format_duration
 from detector.domain.label import Labels, project_labels
-from detector.domain.outcome import FailureReason, NoData, Outcome, QueryFailed, Samples
+from detector.domain.outcome import FailureReason, Outcome, QueryFailed, Samples
 from detector.domain.rule import Instant, Ratio, Rule, Signal
 
 Values: TypeAlias = Mapping[Labels, float]
 K = TypeVar("K", bound=Hashable)
+WINDOW = "$window"
 _NONE: AbstractSet[Labels] = frozenset()
 
 
@@ -51,7 +52,10 @@ class Readings:
     @property
     def failed(self) -> QueryFailed | None:
         """The first failure, None when every query succeeded."""
-        return next((column.failed for column in self.columns.values() if column.failed is not None), None)
+        for column in self.columns.values():
+            if column.failed is not None:
+                return column.failed
+        return None
 
     @property
     def empty(self) -> bool:
@@ -61,7 +65,7 @@ class Readings:
 
 def fill_window(query: str, window_seconds: float) -> str:
     """The query with `$window` replaced by a PromQL duration."""
-    return query.replace("$window", format_duration(window_seconds))
+    return query.replace(WINDOW, format_duration(window_seconds)) if WINDOW in query else query
 
 
 def plan_queries(rule: Rule, *, severity: bool = False) -> tuple[str, ...]:
@@ -77,8 +81,22 @@ def plan_queries(rule: Rule, *, severity: bool = False) -> tuple[str, ...]:
         for signal in rule.signals
         if signal.name in wanted
         for query in signal_queries(signal)
-        if "$window" in query and rule.severity_window_seconds != rule.window_seconds
+        if WINDOW in query and rule.severity_window_seconds != rule.window_seconds
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the rule asks, written once: `plan_queries` over both windows."""
+
+    rule: Rule
+    queries: tuple[str, ...]
+    severity_queries: tuple[str, ...]
+
+
+def make_plan(rule: Rule) -> Plan:
+    """The plan of the rule as it is loaded now."""
+    return Plan(rule, plan_queries(rule), plan_queries(rule, severity=True))
 
 
 def settle_lag(rule: Rule) -> float:
@@ -122,8 +140,10 @@ def read_signals(rule: Rule, outcomes: Mapping[str, Outcome], *, severity: bool 
     for column in columns.values():
         keys.update(column.values)
         keys.update(column.thin)
-    idle = frozenset(labels for column in columns.values() for labels in column.idle if labels not in keys)
-    keys.update(idle)
+    idle = _NONE
+    if any(column.idle for column in columns.values()):
+        idle = frozenset(labels for column in columns.values() for labels in column.idle if labels not in keys)
+        keys.update(idle)
     if rule.limit is not None and len(keys) > rule.limit:
         failed = QueryFailed(FailureReason.TOO_LARGE, f"{len(keys)} alerts, over the group's limit of {rule.limit}")
         return Readings(dict.fromkeys(columns, Column(failed=failed)), set())
@@ -146,14 +166,15 @@ def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _read_signal(signal: Signal, parts: list[Outcome], by: tuple[str, ...] | None) -> Column:
-    failure = next((part for part in parts if isinstance(part, QueryFailed)), None)
-    if failure is not None:
-        return Column(failed=failure)
-    tables = [_project(part, by) for part in parts if not isinstance(part, QueryFailed)]
-    for table in tables:
+    for part in parts:
+        if isinstance(part, QueryFailed):
+            return Column(failed=part)
+    series: list[Values] = []
+    for part in parts:
+        table = _project(part, by)
         if isinstance(table, QueryFailed):
             return Column(failed=table)
-    series = [table for table in tables if not isinstance(table, QueryFailed)]
+        series.append(table)
     match signal:
         case Instant():
             return Column(values=series[0], idle=_list_undefined(parts[0], by))
@@ -164,8 +185,8 @@ def _read_signal(signal: Signal, parts: list[Outcome], by: tuple[str, ...] | Non
             assert_never(signal)
 
 
-def _project(outcome: Samples | NoData, by: tuple[str, ...] | None) -> Values | QueryFailed:
-    if isinstance(outcome, NoData):
+def _project(outcome: Outcome, by: tuple[str, ...] | None) -> Values | QueryFailed:
+    if not isinstance(outcome, Samples):
         return {}
     if by is None:
         return outcome.series

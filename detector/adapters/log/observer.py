@@ -34,7 +34,7 @@ class LogObserver:
     """Implements ports.observer.Observer with log lines."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._log = get_logger("detector")
+        self._log = get_logger("detector").bind()  # once, not at every line that nobody wants to read
         self._monotonic = monotonic
         self._told: dict[tuple[str, str], tuple[str, float]] = {}
         self._missed: dict[str, tuple[float, int]] = {}
