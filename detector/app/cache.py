@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Plan: TypeAlias = Callable[[Iterable[Iterable[str]]], Mapping[str, Merged]]
 
 KEEP_SECONDS = 1.0  # batches on the same slot start within milliseconds of each other
+FORGET_EVERY_SECONDS = 0.25
 REST_SECONDS = 60.0
 
 
@@ -61,6 +62,7 @@ class QueryCache:
         self._merged: Mapping[str, Merged] = {}
         self._resting: dict[str, float] = {}
         self._asked: dict[tuple[str, float], _Asked] = {}
+        self._forget_next = float("-inf")
 
     def set_rules(self, rules: Sequence[Rule]) -> None:
         """Find what these rules ask together: queries of rules with the same `every` and `offset`, which are asked at one time."""
@@ -86,7 +88,8 @@ class QueryCache:
     def begin(self, queries: Iterable[str], at: float, deadline_seconds: float) -> Asking:
         """Have all queries under way; `hear` their answers."""
         monotonic = self._clock.monotonic()
-        self._forget(monotonic - KEEP_SECONDS)
+        if monotonic >= self._forget_next:  # not for each of thousands of askers: what hangs is walked over every time
+            self._forget(monotonic)
         return Asking(at, deadline_seconds, {query: self._begin(query, at, deadline_seconds, monotonic) for query in queries})
 
     async def hear(self, asking: Asking) -> dict[str, Outcome]:
@@ -133,9 +136,9 @@ class QueryCache:
     async def _request(self, query: str, at: float, deadline_seconds: float) -> Outcome:
         return await self._source.query(query, at, deadline_seconds=deadline_seconds)
 
-    def _forget(self, oldest: float) -> None:
-        if not self._asked or next(iter(self._asked.values())).asked >= oldest:
-            return
+    def _forget(self, monotonic: float) -> None:
+        self._forget_next = monotonic + FORGET_EVERY_SECONDS
+        oldest = monotonic - KEEP_SECONDS
         old = takewhile(lambda item: item[1].asked < oldest, self._asked.items())  # they lie in the order they were asked in
         for key in [key for key, asked in old if asked.answer.done()]:
             del self._asked[key]
