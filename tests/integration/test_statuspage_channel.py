@@ -207,6 +207,20 @@ async def test_the_close_of_a_resolved_incident_says_nothing_again(page: Statusp
     assert [update.status for update in page.incidents[0].updates] == ["investigating", "monitoring", "resolved"]
 
 
+async def test_a_component_is_well_again_only_when_no_incident_holds_it(page: Statuspage, exchange: Exchange) -> None:
+    """Two incidents of one service: the end of the first leaves the component as it is, the end of the second heals it."""
+    channel = make_channel(exchange, page)
+    for key in ("abc", "def"):
+        await channel.send(make_post(key=key), now=NOW)
+    statuses = []
+    for key in ("abc", "def"):
+        end = make_post(NoticeKind.RESOLVE, key=key, sequence=2, resolved=OPENED + 600, state="resolved")
+        await channel.send(end, now=NOW)
+        statuses.append(page.component_statuses["cmp000000001"])
+    assert [incident.status for incident in page.incidents] == ["resolved", "resolved"]
+    assert statuses == ["partial_outage", "operational"]
+
+
 async def test_an_incident_that_somebody_removed_is_not_posted_again(page: Statuspage, exchange: Exchange) -> None:
     """404 for the incident but not for the page: accepted with a note; a relapse makes a new one."""
     channel = make_channel(exchange, page)

@@ -185,8 +185,14 @@ class AtlassianStatuspage:
             incident["name"] = word(told, NAME_TEMPLATE, self._templates, self._renderer)
         if components:
             incident["component_ids"] = list(components.values())
-            incident["components"] = dict.fromkeys(components.values(), status)
+            held = await self._list_held(delivery.key, now) if is_over else frozenset[str]()
+            incident["components"] = {each: status for each in components.values() if each not in held}
         return incident
+
+    async def _list_held(self, key: str, now: float) -> frozenset[str]:
+        """Ids of the components that another incident on the page still affects, ours or a person's: they are not well yet."""
+        others = (each for each in await self._account.list_unresolved(now) if _read_mark(each).get("key") != key)
+        return frozenset(identity for each in others for identity in _list_component_ids(each))
 
     def _remember(self, notice: str) -> None:
         self._unknown[notice] = None
@@ -225,6 +231,12 @@ def choose_component_status(severity: Severity) -> str:
 def _reduce(incident: Incident) -> Incident:
     """The least that has the same effect; the metadata stay, since without them nothing could be found again."""
     return {name: incident[name] for name in _LEAST if name in incident}
+
+
+def _list_component_ids(incident: Mapping[str, Any]) -> list[str]:
+    listed = incident.get("components")
+    named = [each.get("id") for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    return [each for each in named if isinstance(each, str)]
 
 
 def _read_mark(incident: Mapping[str, Any]) -> Mapping[str, Any]:
