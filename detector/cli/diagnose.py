@@ -138,6 +138,13 @@ async def _diagnose(settings: Settings, rules: RuleSet, service: str, at: float,
         return await diagnostician.diagnose(rules, service, at, live=live)
 
 
+def _describe_silence(found: Diagnosis) -> str:
+    """No service stands out: that names no culprit, and takes nothing back of what is bad."""
+    bad = [result.check.value for result in found.results if result.verdict.value == "bad"]
+    begin = f"; begin with what is bad above: {', '.join(bad)}" if bad else ""
+    return f"no service stands out ({found.unranked}){begin}"
+
+
 def _show(found: Diagnosis) -> None:
     for result in found.results:
         print(clean(f"{_MARKS[result.verdict.value]} {result.check.value}: {result.message}"))
@@ -146,7 +153,7 @@ def _show(found: Diagnosis) -> None:
         for place, suspect in enumerate(found.suspects, 1):
             print(clean(f"  {place}. {suspect.service} ({suspect.score:.2f}): {suspect.why}"))
     else:
-        print(clean(f"suspects: no cause found ({found.unranked})"))
+        print(clean(f"suspects: {_describe_silence(found)}"))
     links = {result.link: result.check.value for result in reversed(found.results) if result.link and result.verdict.value == "bad"}
     for link, name in reversed(links.items()):
         print(clean(f"look at {name}: {link}"))

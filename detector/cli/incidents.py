@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,7 +61,11 @@ def list_incidents(
     as_json: AsJson = False,  # noqa: FBT002 - a flag
 ) -> None:
     """List incidents."""
-    found = ask(lambda client: list(client.list("/api/v1/incidents", limit, status=status, severity=severity, service=service)))
+    wanted = {"status": status, "severity": severity, "service": service}
+    found = ask(lambda client: list(client.list("/api/v1/incidents", limit + 1, **wanted)))
+    if len(found) > limit:
+        found = found[:limit]
+        print(f"only the newest {limit} are shown; --limit N shows more", file=sys.stderr)
     if as_json:
         print(format_json(found))
         return

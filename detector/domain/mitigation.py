@@ -80,7 +80,7 @@ def permit(incident: Incident, service: Service, name: str, by: str, now: float,
     before = next((run for run in reversed(incident.mitigations) if run.name == name), None)
     if before is not None and not again:
         raise ResponseError(
-            f"{name} was run by {before.by} already ({before.outcome or 'its end was never seen'}); say again to repeat it"
+            f"{name} was run by {before.by} already ({before.outcome or 'its end was never seen'}); repeat it with --again"
         )
     return ways[name]
 

@@ -159,7 +159,7 @@ def view_public(incident: Incident, timeline: Sequence[Event], catalogue: Catalo
     }
     told = disclose(kind, incident.severity if incident.status.active else incident.peak_severity, facts)
     updates = [found for event in timeline if (found := _read_update(event)) is not None]
-    updates = sorted(updates, key=lambda update: -update.at)[:MAX_UPDATES]
+    updates = _drop_repeated(sorted(updates, key=lambda update: -update.at))[:MAX_UPDATES]
     return PublicIncident(
         id=incident.id,
         state=told.state,
@@ -200,6 +200,12 @@ def _read_update(event: Event) -> Update | None:
             return _read_words(event)
         case _:
             return None
+
+
+def _drop_repeated(updates: Sequence[Update]) -> list[Update]:
+    """Newest first: that another engineer has acknowledged is no news to outsiders right after the first."""
+    at_work = [update.text == _AT_WORK for update in updates]
+    return [update for place, update in enumerate(updates) if not all(at_work[place : place + 2]) or place == len(updates) - 1]
 
 
 def _read_words(event: Event) -> Update:

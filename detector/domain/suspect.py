@@ -8,7 +8,7 @@ Before it: `course`, the signals of every service over the last hours. After it:
    weakest link on its strongest path: a loud one behind a faint link explains little.
 4. The deepest changed services come first; one whose own dependency changed too is explained by it. An endpoint (nothing is known
    below it) is seen only as its callers see it: it comes last, unless it accounts for most of what its caller lost.
-5. Nothing changed: no suspect. "No cause found" beats a guess.
+5. Nothing changed: no suspect. "No service stands out" beats a guess.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def explain_silence(service: str, courses: Iterable[Course]) -> str:
         return "no rule has a signal of it"
     if all(course.measure_noise() is None for course in own):
         return "its signals have too little history to compare with"
-    return "none of its signals changed beyond its usual spread in the last 25 minutes"
+    return "none of its signals changed beyond its usual spread in the last 25 minutes; what began before is seen with --at"
 
 
 def find_onset(courses: Sequence[tuple[Course, float]]) -> int | None:

@@ -81,7 +81,9 @@ class Wire:
         except UnknownMuteError as fault:
             raise Problem(HTTPStatus.NOT_FOUND, str(fault)) from None
         except ResponseError as fault:
-            raise Problem(HTTPStatus.CONFLICT, str(fault)) from None
+            # the refusals that Alertmanager's own description of these calls knows: of any other, amtool shows no words
+            status = HTTPStatus.INTERNAL_SERVER_ERROR if call.method == "DELETE" else HTTPStatus.BAD_REQUEST
+            raise Problem(status, str(fault)) from None
         except OutsideError as fault:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(fault)) from None
 

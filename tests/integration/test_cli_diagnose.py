@@ -110,7 +110,14 @@ def test_without_prometheus_every_query_says_so(place: Place) -> None:
     assert (code, errors.count("Traceback")) == (0, 0)
     assert "🔴" not in out
     assert "could not be asked: connect" in out
-    assert "suspects: no cause found (its signals could not be asked: connect" in out
+    assert "suspects: no service stands out (its signals could not be asked: connect" in out
+
+
+def test_no_suspect_takes_nothing_back_of_what_is_bad(place: Place) -> None:
+    """Half an hour after a deploy no signal changes any more: the line names what is bad all the same, and --at."""
+    code, out, _ = place.run("shop", "--at", f"{find_moment('a deploy') + 2000:.0f}")
+    (line,) = [each for each in out.splitlines() if each.startswith("suspects:")]
+    assert (code, line.endswith("seen with --at); begin with what is bad above: recent deploy")) == (1, True)
 
 
 @pytest.mark.parametrize(

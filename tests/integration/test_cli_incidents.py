@@ -89,6 +89,13 @@ async def test_more_than_one_page_is_fetched(detector: Run, daemon: MemoryDaemon
     assert [one.limit for one in daemon.asked] == [1000, 1000]
 
 
+async def test_a_list_that_is_cut_says_so(detector: Run) -> None:
+    """Three incidents, two are asked for: two lines, and one on standard error that there are more; with enough room none."""
+    code, out, err = await detector("incidents", "list", "--limit", "2")
+    assert (code, len(out.splitlines()), err) == (0, 2, "only the newest 2 are shown; --limit N shows more\n")
+    assert (await detector("incidents", "list", "--limit", "3"))[2] == ""
+
+
 async def test_one_incident_is_shown_with_its_timeline(detector: Run) -> None:
     """`show` prints facts and events; --json the object."""
     code, out, _ = await detector("incidents", "show", "incident-00001")

@@ -174,6 +174,15 @@ async def test_a_form_acts_and_leads_back(enter: Enter, daemon: MemoryDaemon) ->
     assert 'value="Erin"' in text
 
 
+async def test_a_window_of_the_rule_files_says_how_it_ends(enter: Enter) -> None:
+    """It has no button, also for who may write; the row and the page say where it is ended instead."""
+    reader = await enter()
+    _, _, text = await reader.get("/silences")
+    assert "/silences/w1/expire" not in text
+    assert "ends early only in the rule files" in text
+    assert "cannot be ended here" in text
+
+
 async def test_silences_are_made_and_ended(enter: Enter, daemon: MemoryDaemon) -> None:
     """By forms; what is wrong with one is said in one line."""
     reader = await enter()

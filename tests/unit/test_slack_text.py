@@ -18,6 +18,7 @@ from detector.domain.incident import NoticeKind
 from detector.domain.severity import Severity
 from tests.kit.delivery import OPENED, make_delivery
 
+RESOLVED = "Incident resolved at 2023-11-14 22:13:20 UTC, root cause not known yet"
 HOSTILE = st.text(alphabet=st.sampled_from("<>&!@#|:;ltgamp{}%U0AB12CD\n\r\x00\ud800\u202e x"), max_size=60)
 
 
@@ -144,3 +145,55 @@ def test_the_journal_doubts_what_it_did_not_see() -> None:
     assert journal.is_doubtful(replace(delivery, attempts=2))
     journal.doubt(delivery)
     assert journal.is_doubtful(delivery)
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "reply"),
+    [
+        (
+            NoticeKind.SUMMON,
+            {"message": "high: owner and manager are asked to join"},
+            "service checkout down (HIGH), the service owner and the manager are called in.",
+        ),
+        (
+            NoticeKind.ACKNOWLEDGE,
+            {"message": "acknowledged by Ana: on my way", "acknowledged_by": "Ana", "eta": "10 min"},
+            "Acknowledged by Ana, investigating. on my way. ETA 10 min",
+        ),
+        (
+            NoticeKind.ACKNOWLEDGE,
+            {"message": "acknowledged by Ana", "acknowledged_by": "Ana"},
+            "Acknowledged by Ana, investigating.",
+        ),
+        (
+            NoticeKind.RISE,
+            {"message": "severity medium -> high; errors joined: web fails"},
+            "Severity rose to *HIGH*: service checkout down, investigating. errors joined: web fails",
+        ),
+        (
+            NoticeKind.RELAPSE,
+            {"message": "relapse, episode 2: 3%"},
+            "Relapse: service checkout down again, investigating. episode 2: 3%",
+        ),
+        (NoticeKind.UPDATE, {"message": "diagnosis: 3 <b>", "eta": "10 min"}, "diagnosis: 3 &lt;b&gt;. ETA 10 min"),
+        (
+            NoticeKind.RESOLVE,
+            {
+                "message": "resolved (recovered) (error_rate 0% at recovery, peak 20%)",
+                "signal": "error_rate",
+                "value_at_recovery": 0.0,
+            },
+            f"{RESOLVED}\nAt recovery: error_rate 0% (peak 12%, threshold 1%)",
+        ),
+        (
+            NoticeKind.RESOLVE,
+            {"message": "resolved by hand while metrics are still bad"},
+            f"{RESOLVED}\nresolved by hand while metrics are still bad",
+        ),
+    ],
+)
+def test_a_reply_says_nothing_twice(kind: NoticeKind, facts: dict[str, Any], reply: str) -> None:
+    """What the shipped text of a kind says already is left out of the message, and what remains is a sentence of its own."""
+    given = {"status": "resolved", "resolved": OPENED, **facts} if kind is NoticeKind.RESOLVE else facts
+    wording = word_notice(make_delivery(kind, severity=Severity.HIGH, **given), TemplateRenderer(), TEMPLATES)
+    assert wording.reply == reply

@@ -5,12 +5,14 @@ template may use Slack's markup and a value cannot. Wording: state, then when to
 
 A template is overridden by its name: "headline" (the state now, first line of the message) or a kind of notice (its reply in
 the thread). Beside all facts of the notice it may use: headline, subject ("service checkout", for a storm "12 services"),
-condition ("down" or "degraded"), outlook ("ETA 10 min", "Next update by 10:40 UTC" or nothing), breach, recovery, resolved_at,
-who, mentions, called, everyone, summoned (whether it calls those whom the first summons could not name), kind, incident, over.
+condition ("down" or "degraded"), outlook ("ETA 10 min", "Next update by 10:40 UTC" or nothing), remark (the message without what
+the shipped text of its kind says already), breach, recovery, resolved_at, who, mentions, called, everyone, summoned (whether it
+calls those whom the first summons could not name), kind, incident, over.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from detector.ports.template import Renderer
 
 HEADLINE = "headline"
-_TAIL = "{% if message %} {{ message }}{% endif %}{% if outlook %} {{ outlook }}{% endif %}"
+_TAIL = (
+    "{% if remark %} {{ remark }}{% if outlook and remark[-1:] not in '.!?' %}.{% endif %}{% endif %}"
+    "{% if outlook %} {{ outlook }}{% endif %}"
+)
 TEMPLATES: Mapping[str, str] = {
     HEADLINE: (
         "{% if over %}Incident resolved at {{ resolved_at }}, root cause {{ root_cause or 'not known yet' }}"
@@ -39,10 +44,10 @@ TEMPLATES: Mapping[str, str] = {
     NoticeKind.UPDATE.value: "{% if message %}" + _TAIL + "{% else %}{{ headline }}{% endif %}",
     NoticeKind.ACKNOWLEDGE.value: "Acknowledged{% if who %} by {{ who }}{% endif %}, {{ state }}." + _TAIL,
     NoticeKind.RESOLVE.value: (
-        "{{ headline }}{% if recovery %}\nAt recovery: {{ recovery }}{% endif %}{% if message %}\n{{ message }}{% endif %}"
+        "{{ headline }}{% if recovery %}\nAt recovery: {{ recovery }}{% endif %}{% if remark %}\n{{ remark }}{% endif %}"
     ),
     NoticeKind.RELAPSE.value: "Relapse: {{ subject }} {{ condition }} again, {{ state }}." + _TAIL,
-    NoticeKind.CLOSE.value: "Incident closed: the watch passed without a relapse.{% if message %} {{ message }}{% endif %}",
+    NoticeKind.CLOSE.value: "Incident closed: the watch passed without a relapse.{% if remark %} {{ remark }}{% endif %}",
     NoticeKind.REMINDER.value: "{{ subject[:1] | upper }}{{ subject[1:] }} still {{ condition }}, {{ state }}." + _TAIL,
     NoticeKind.SUMMON.value: (
         "{% if mentions %}{{ mentions }}: {% endif %}{{ subject }} {{ condition }} ({{ severity | upper }}), "
@@ -107,6 +112,7 @@ def list_values(delivery: Delivery) -> dict[str, Any]:
         "over": over,
         "state": "resolved" if over else _choose_state(values.get("state")),
         "condition": "down" if delivery.severity in _DOWN else "degraded",
+        "remark": escape_text(_find_remark(delivery)),
         "outlook": "" if over else _describe_outlook(values),
         "breach": _describe_breach(facts),
         "recovery": _describe_recovery(facts),
@@ -124,6 +130,30 @@ def is_over(delivery: Delivery) -> bool:
     if delivery.kind in {NoticeKind.RESOLVE, NoticeKind.CLOSE}:
         return True
     return delivery.kind is not NoticeKind.RELAPSE and delivery.values.get("status") in _OVER
+
+
+def _find_remark(delivery: Delivery) -> str:
+    """What the message says beyond the shipped text of its kind."""
+    found = delivery.values.get("message")
+    message = found.strip() if isinstance(found, str) else ""
+    match delivery.kind:
+        case NoticeKind.SUMMON if not delivery.values.get("summoned"):
+            return ""
+        case NoticeKind.ACKNOWLEDGE:
+            message = _cut_words(r"acknowledged by .*?(?:: |$)", message)
+        case NoticeKind.RISE:
+            message = _cut_words(r"severity \w+ -> \w+(?:; |$)", message)
+        case NoticeKind.RELAPSE:
+            message = _cut_words(r"relapse, ", message)
+        case NoticeKind.RESOLVE if delivery.values.get("value_at_recovery") is not None:
+            message = _cut_words(r"resolved \(recovered\)(?: \([^()]*\))?", message)
+        case _:
+            pass
+    return message
+
+
+def _cut_words(pattern: str, message: str) -> str:
+    return re.sub(rf"\A{pattern}", "", message).strip()
 
 
 def _choose_state(state: object) -> str:

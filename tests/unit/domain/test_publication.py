@@ -109,6 +109,7 @@ def test_updates_are_a_persons_words_or_fixed_ones() -> None:
     timeline = [
         _say("opened", f"opened as high: {NASTY}", at=1010.0),
         _say("acknowledged", "acknowledged", at=1020.0, actor="Ann Example"),
+        _say("acknowledged", "acknowledged", at=1021.0, actor="Eve of another routing key"),
         _say("note", "it is Bob's fault", at=1030.0, actor="Ann Example"),
         _say("update", f"We found it on {SECRET}; ETA 10m; identified", at=1040.0, actor="Ann Example"),
         _say("update", "monitoring", at=1045.0, actor="Ann Example"),
