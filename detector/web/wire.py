@@ -81,8 +81,8 @@ class Wire:
         except UnknownMuteError as fault:
             raise Problem(HTTPStatus.NOT_FOUND, str(fault)) from None
         except ResponseError as fault:
-            # the refusals that Alertmanager's own description of these calls knows: of any other, amtool shows no words
-            status = HTTPStatus.INTERNAL_SERVER_ERROR if call.method == "DELETE" else HTTPStatus.BAD_REQUEST
+            # to what is posted Alertmanager answers 400; of a status that its description lacks amtool shows no words
+            status = HTTPStatus.BAD_REQUEST if call.method == "POST" else HTTPStatus.CONFLICT
             raise Problem(status, str(fault)) from None
         except OutsideError as fault:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, str(fault)) from None

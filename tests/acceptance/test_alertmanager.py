@@ -195,8 +195,7 @@ async def test_amtool_silences(amtool_bin: Path, enter_booth: EnterBooth) -> Non
     await booth.wait_open(1)
     assert await amtool.ask("silence", "query") == []
     assert [each["id"] for each in await amtool.ask("silence", "query", "--expired", "--within=1h")] == [identity]
-    for words in (("update", identity, "--duration=2h"), ("expire", identity)):
-        assert "was ended by" in await amtool.run("silence", *words, code=1)
+    assert "was ended by" in await amtool.run("silence", "update", identity, "--duration=2h", code=1)
     assert "cover every alert" in await amtool.run("silence", "add", "service=~.+", "--comment=all", code=1)
     assert "404" in await amtool.run("silence", "expire", "00000000000000000000", code=1)
 

@@ -189,6 +189,8 @@ ENVIRONMENT_FAULTS = {
         {"DETECTOR_FALLBACK": '["slack"]'},
         "DETECTOR_FALLBACK names slack, which is not configured; set DETECTOR_SLACK__...",
     ),
+    "fallback to a page": ({"DETECTOR_FALLBACK": '["pagerduty"]'}, "DETECTOR_FALLBACK must be slack, email, mqtt or webhook"),
+    "fallback to the public": ({"DETECTOR_FALLBACK": '["statuspage"]'}, "DETECTOR_FALLBACK must be slack, email, mqtt or webhook"),
     "two ways in": (
         {"DETECTOR_PROMETHEUS__BEARER_TOKEN": SECRET, "DETECTOR_PROMETHEUS_URL": f"http://u:{SECRET}@h"},
         "DETECTOR_PROMETHEUS has both a username and a bearer token; keep one",

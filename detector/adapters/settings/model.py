@@ -253,7 +253,8 @@ class Settings(BaseSettings):
     statuspage: StatusPageSettings | None = None
     heartbeat_url: SecretUrl | None = None
     heartbeat_every: Duration = 60.0
-    fallback: tuple[Literal["pagerduty", "slack", "email", "statuspage", "mqtt", "webhook"], ...] = ("email",)
+    # not pagerduty, where a dead broker would wake somebody, nor a status page: nobody would end there what the fallback opened
+    fallback: tuple[Literal["slack", "email", "mqtt", "webhook"], ...] = ("email",)
     fallback_after: Duration = 120.0
     blind_after: Duration = 120.0
     storm_threshold: Annotated[int, Field(ge=1)] = 20
