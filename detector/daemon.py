@@ -27,7 +27,6 @@ from detector.adapters.log import LogObserver, set_up_log
 from detector.adapters.notify import ServiceManager
 from detector.adapters.postmortem import FileArchive
 from detector.adapters.probe import HttpProbe
-from detector.adapters.process import start_anew
 from detector.adapters.prometheus import PrometheusSource
 from detector.adapters.rulefile import RuleDirectory
 from detector.adapters.settings.policy import list_fallbacks, list_webhook_secrets, make_exchange_option, make_paging
@@ -51,12 +50,12 @@ from detector.app.followup import Followup
 from detector.app.guard import guard, open_patiently
 from detector.app.heartbeat import Heartbeat
 from detector.app.inbox import Inbox
-from detector.app.lease import Lease
 from detector.app.meter import MeteredSource
 from detector.app.muteboard import MuteBoard
 from detector.app.poller import Poller
 from detector.app.publication import PublicDesk
 from detector.app.reloader import Reloader
+from detector.app.replica import Replica
 from detector.app.roster import Roster
 from detector.app.sentinel import Sentinel
 from detector.domain.ailment import Ailment
@@ -64,7 +63,7 @@ from detector.domain.incident import PAGERDUTY
 from detector.domain.ticket import list_open_facts
 from detector.outfit import make_account, make_channels, make_store
 from detector.ports.channel import Eager
-from detector.ports.error import PermanentError, TemporaryError
+from detector.ports.error import PermanentError
 from detector.ports.rulefile import RuleFilesError
 from detector.transport.exchange import Exchange
 from detector.web.access import LOCAL_HOSTS, Access
@@ -88,7 +87,6 @@ DONE, FAILURE, USAGE = 0, 1, 2
 LAG_EVERY_SECONDS = 1.0
 SETTLE_SECONDS = 3.0
 DELIVERY_STOP_SECONDS = 8.0
-RELEASE_SECONDS = 2.0
 
 
 def run(settings: Settings) -> int:
@@ -111,23 +109,37 @@ class Daemon:
         self._observer = observer = Audience(self._metrics, LogObserver())
         self._manager = ServiceManager()
         self._store = store = make_store(settings, observer)
-        self._lease = Lease(store, clock, observer, self._lose)
         self._roster = roster = Roster()
         paging = make_paging(settings)
         self._board = MuteBoard(store, RuleCalendar(), roster, clock, observer)
+        self._replica = Replica(
+            store.registry, roster, paging, clock, observer, ttl_seconds=settings.lease_ttl, on_led=self._metrics.shard_led
+        )
+        keeper, tenancy = self._replica.keeper, self._replica.tenancy
         self._committer = Committer(
-            store, clock, observer, roster, self._board, paging=paging, offer=self._offer, on_commit=self._on_commit
+            store,
+            clock,
+            observer,
+            roster,
+            self._board,
+            paging=paging,
+            offer=self._offer,
+            on_commit=self._on_commit,
+            keeper=keeper,
+            tenancy=tenancy,
         )
         self._complaint = Complaint(self._committer, clock)
-        self._sentinel = Sentinel(roster, self._committer, blind_after_seconds=settings.blind_after)
+        self._sentinel = Sentinel(roster, self._committer, blind_after_seconds=settings.blind_after, keeper=keeper)
         renderer = TemplateRenderer(self._note_template)
         self._prometheus = Exchange(make_exchange_option(settings))
         source = PrometheusSource(self._prometheus, settings.prometheus_url, on_warning=self._note_warning)
         metered = MeteredSource(source, clock, observer)
         self._cache = QueryCache(metered, clock, plan_merging)
         self._baselines = BaselineKeeper(self._cache, roster, clock, observer)
-        evaluator = Evaluator(self._cache, roster, self._committer, self._sentinel, self._baselines, renderer, clock, observer)
-        self._poller = Poller(evaluator, clock, observer, self._cache.name_query)
+        evaluator = Evaluator(
+            self._cache, roster, self._committer, self._sentinel, self._baselines, renderer, clock, observer, tenancy=tenancy
+        )
+        self._poller = Poller(evaluator, clock, observer, self._cache.name_query, tenancy=tenancy)
         self._reloader = Reloader(
             RuleDirectory(settings.rules, every_seconds=settings.every, routes=settings.pagerduty.routing_keys),
             store,
@@ -136,9 +148,10 @@ class Daemon:
             clock,
             observer,
             (self._cache.set_rules, self._poller.set_rules, self._baselines.set_rules),
+            is_ours=tenancy.leads,
         )
         self._prober = Exchange()
-        self._channels = make_channels(settings, renderer, observer, self._list_facts, self._lease.check)
+        self._channels = make_channels(settings, renderer, observer, self._list_facts, keeper.check, keeper.permit)
         fallback = Fallback(
             list_fallbacks(settings), self._committer, roster, paging, self._offer, clock, observer, slack=bool(settings.slack)
         )
@@ -150,10 +163,11 @@ class Daemon:
                 clock,
                 fallback_after_seconds=settings.fallback_after,
                 on_failing=fallback.take,
-                check=self._lease.check_notice,
+                keeper=keeper,
             )
             for channel in self._channels
         ]
+        self._replica.attach(self._committer, self._board, self._sentinel, self._dispatchers)
         self._backlog = BacklogWatch(store, clock, observer, late_after_seconds=settings.fallback_after)
         self._account = account = make_account(settings)
         self._probe = HttpProbe(Exchange())
@@ -245,41 +259,18 @@ class Daemon:
         except PermanentError as fault:
             return say(str(fault), FAILURE)
         self._pulse.store_open = True
-        # a fault of the store must not become a crash loop: fed while the loop turns and the scheduler ticks
-        self._spawn("watchdog", partial(self._manager.feed, self._pulse.sickness, self._clock.sleep))
-        try:
-            if not await self._take_lead():
-                return DONE
-            return await self._lead()
-        except RuleFilesError as fault:
-            return self._say_findings(fault)
-
-    async def _take_lead(self) -> bool:
-        """At once where nobody leads, else in our turn; False when told to stop meanwhile. Raises RuleFilesError."""
-        try:
-            leads = await self._lease.take()
-        except TemporaryError:
-            leads = False
-        if not leads:
-            await self._reloader.rehearse()
-            self._pulse.stands_by = True
-            self._manager.ready("standby: another replica leads")
-            self._observer.note("standby", port=self._web.port)
-            leads = await self._lease.await_turn(self._stop, self._settings.lease_ttl)
-            self._pulse.stands_by = False
-        if leads:
-            self._spawn("lease", self._lease.run)
-            self._metrics.shards_led(leads=True)
-        return leads
-
-    async def _lead(self) -> int:
+        await self._replica.keeper.keep()
         memory = await self._store.load()
         self._roster.restore(memory, self._clock.now())
         self._committer.remember(memory.incidents)
-        self._sentinel.restore(memory.incidents)
+        if self._replica.keeper.exclusive:
+            self._sentinel.restore(memory.incidents)
         await self._board.refresh()
         self._spawn("commit", self._committer.run)
-        report = await self._reloader.start()
+        try:
+            report = await self._reloader.start()
+        except RuleFilesError as fault:
+            return self._say_findings(fault)
         self._pulse.rules_loaded = True
         self._spawn("checkpoint", self._committer.run_checkpoints)
         self._spawn("orphans", self._reloader.run)
@@ -290,8 +281,10 @@ class Daemon:
         self._spawn("backlog", self._backlog.run)
         self._spawn("gauge", self._watch_lag)
         self._spawn("rule files", self._watch_files)
-        for name, work in self._followup.duties().items():
+        for name, work in (*self._followup.duties().items(), *self._replica.duties().items()):
             self._spawn(name, work)
+        # a fault of the store must not become a crash loop: fed while the loop turns and the scheduler ticks
+        self._spawn("watchdog", partial(self._manager.feed, self._pulse.sickness, self._clock.sleep))
         for dispatcher, channel in zip(self._dispatchers, self._channels, strict=True):
             if isinstance(channel, Eager):
                 channel.start()
@@ -308,10 +301,6 @@ class Daemon:
         where = self._settings.rules.absolute()
         what = "mend them (`detector check` lists all findings), or let `detector init --prometheus URL` write some"
         return say(f"no rules to run from {where}: {what}", USAGE)
-
-    def _lose(self, why: str) -> None:
-        self._observer.trouble("lease", f"{why}: this one begins anew, as standby")
-        start_anew()
 
     async def _tell_start(self, report: StartReport) -> None:
         findings = [str(finding) for finding in report.findings]
@@ -335,13 +324,13 @@ class Daemon:
         ping = HeartbeatPing(self._prober, url.get_secret_value())
         checks = (self._pulse.sickness, self._sentinel.find_fault, partial(self._backlog.find_fault, PAGERDUTY))
         every = self._settings.heartbeat_every
-        self._spawn("heartbeat", Heartbeat(ping, checks, self._clock, self._observer, every_seconds=every).run)
+        ours = partial(self._replica.keeper.speaks, "heartbeat")
+        self._spawn("heartbeat", Heartbeat(ping, checks, self._clock, self._observer, every_seconds=every, is_ours=ours).run)
 
     async def _watch_lag(self) -> None:
         while True:
             await self._clock.sleep(LAG_EVERY_SECONDS)
             self._metrics.lag_seen(self._poller.lag_seconds)
-            self._metrics.shards_led(leads=self._lease.holds)
 
     async def _end(self) -> None:
         self._manager.stopping("finishing deliveries")
@@ -349,8 +338,9 @@ class Daemon:
         await self._baselines.stop()
         await self._cache.close()
         await asyncio.gather(*(dispatcher.stop(DELIVERY_STOP_SECONDS) for dispatcher in self._dispatchers))
-        if self._lease.leads:
+        if self._pulse.store_open:
             await self._committer.checkpoint()
+            await self._replica.keeper.release()
         for server in self._servers.values():
             server.stop()
         for task in self._tasks:
@@ -359,7 +349,6 @@ class Daemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._followup.stop()
         await self._committer.close()
-        await self._lease.release(patience_seconds=RELEASE_SECONDS)
         self._observer.note("stopped")
 
     def _spawn(self, name: str, work: Callable[[], Awaitable[None]]) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from detector.adapters.settings import Settings
     from detector.adapters.template import TemplateRenderer
     from detector.app.audience import Audience
-    from detector.ports.channel import Channel
+    from detector.ports.channel import BeforePost, Channel
 
     Snapshot: TypeAlias = Callable[[], Iterable[tuple[str, Mapping[str, Any]]]]
 
@@ -34,11 +34,16 @@ def make_store(settings: Settings, observer: Audience) -> SqlStore:
 
 
 def make_channels(
-    settings: Settings, renderer: TemplateRenderer, observer: Audience, snapshot: Snapshot, check: BeforeSend | None = None
+    settings: Settings,
+    renderer: TemplateRenderer,
+    observer: Audience,
+    snapshot: Snapshot,
+    check: BeforeSend | None = None,
+    permit: BeforePost | None = None,
 ) -> list[Channel]:
     """The channels that are configured; the others are not even imported. `check` may refuse a request right before it is written.
 
-    Raises WrongTemplateError.
+    `permit` does so for a page, knowing which. Raises WrongTemplateError.
     """
     channels: list[Channel] = []
     connect = partial(Exchange, before_send=check)
@@ -50,6 +55,7 @@ def make_channels(
                 connect(),
                 given.routing_keys,
                 events_url=given.events_url,
+                before_send=permit,
                 on_cut=observer.page_cut,
                 on_unknown_route=lambda route: observer.trouble("pagerduty", f"no routing key named {route!r}: default was used"),
             )
@@ -78,7 +84,8 @@ def make_channels(
     if settings.webhook is not None:
         from detector.adapters.webhook import SignedWebhook
 
-        channels.append(SignedWebhook(connect(), settings.webhook.url, secret=settings.webhook.secret))
+        hook = settings.webhook
+        channels.append(SignedWebhook(connect(), hook.url, secret=hook.secret, before_send=permit))
     return channels
 
 

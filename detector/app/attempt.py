@@ -29,7 +29,7 @@ _RETRYING = Retrying()
 class Outcome:
     """The end of one attempt. `stored`: its row is in the outbox, so that the outcome can be written there.
 
-    `word` is the metric's outcome, "" for what was no attempt. `failing` says that other roads should be tried now.
+    `word` is the metric's outcome, "" for what was no attempt. `failing`: other roads should be tried now; `lost`: the lease ended.
     """
 
     delivery: Delivery
@@ -41,11 +41,17 @@ class Outcome:
     detail: str = ""
     credential: str = field(default="", repr=False)
     failing: bool = False
+    lost: bool = False
 
 
 def accept(delivery: Delivery, receipt: Receipt, at: float, *, stored: bool) -> Outcome:
     """The destination has it."""
     return Outcome(delivery, DeliveryState.ACCEPTED, at, stored, "accepted", detail=receipt.note, credential=receipt.credential)
+
+
+def give_back(delivery: Delivery, at: float, why: str) -> Outcome:
+    """It was claimed here and did not leave; its row is for whoever leads its shard, at once."""
+    return Outcome(delivery, DeliveryState.QUEUED, at, stored=True, word="", retry_at=at, detail=why, lost=True)
 
 
 def judge(

@@ -75,7 +75,7 @@ class Callout:
 
     async def look(self) -> None:
         """Call out what is new; what failed for a time is tried again."""
-        incidents = [one for one in self._committer.book.incidents.values() if one.status.active and not one.own and not one.muted]
+        incidents = [one for one in self._committer.own_incidents if one.status.active and not one.own and not one.muted]
         now = self._clock.monotonic()
         kept = {(one.id, one.episode) for one in incidents}
         self._calls = {key: call for key, call in self._calls.items() if key in kept}
@@ -87,7 +87,8 @@ class Callout:
 
     def _begin(self, incident: Incident, now: float) -> _Call:
         """After a restart, who is in the ticket was called."""
-        known = not self._begun and bool(incident.responders)
+        began = max(incident.detected, *incident.relapses, 0.0)
+        known = (not self._begun or self._committer.led_since(incident) > began) and bool(incident.responders)
         return _Call(now, named=known, summoned=known and incident.summoned)
 
     def _wants(self, incident: Incident, call: _Call) -> bool:

@@ -11,32 +11,32 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, TypeVar
 
-from detector.app.guard import describe_fault, guard, is_set_within, wait_for
-from detector.app.transaction import Job, Write, add_lost, fold_book, keep_memory
+from detector.app.alarm import Alarm
+from detector.app.guard import describe_fault, guard, wait_for
+from detector.app.transaction import Job, Write, add_lost, drop_told, fold_book, keep_memory, list_urgent
 from detector.domain.correlate import correlate
 from detector.domain.incident import Book
-from detector.ports.error import OutsideError, TemporaryError
+from detector.ports.error import OutsideError, StaleLeaseError, TemporaryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+    from detector.app.lease import LeaseKeeper
     from detector.app.muteboard import MuteBoard
     from detector.app.roster import Roster
+    from detector.app.tenancy import Tenancy
     from detector.domain.alert import Transition
     from detector.domain.incident import Decision, Incident, Notice
     from detector.domain.ledger import Paging
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
-    from detector.ports.store import AlertRecord, Committed, Decide, Store
+    from detector.ports.store import AlertRecord, Committed, Decide, Fence, Store
 
 T = TypeVar("T")
 
-GATHER_SECONDS = 0.005
 PATIENCE_SECONDS = 2.0
 RETRY_SECONDS = 1.0
 CHECKPOINT_SECONDS = 15.0
-TIMER_LOOK_SECONDS = 5.0  # a due moment is wall time, which may be set while we sleep
-TIMER_PAUSE_SECONDS = 1.0
 ALONE_SECONDS = 60.0
 REPEAT_SECONDS = 300.0
 
@@ -58,7 +58,11 @@ class Committer:
         paging: Paging,
         offer: Callable[[Sequence[Notice]], None],
         on_commit: Callable[[Committed], None],
+        keeper: LeaseKeeper | None = None,
+        tenancy: Tenancy | None = None,
     ) -> None:
+        self._keeper = keeper
+        self._tenancy = tenancy
         self._store = store
         self._clock = clock
         self._observer = observer
@@ -69,13 +73,13 @@ class Committer:
         self._on_commit = on_commit
         self._moved = self._moved_now = store.recovered_from
         self._book = self._written = Book()
+        self._revision = 0
         self._jobs: list[Job] = []
         self._backlog: deque[Write] = deque()
-        self._arrived = asyncio.Event()
+        self._alarm = Alarm(clock, self._find_due)
         self._lock = asyncio.Lock()
         self._tasks: set[asyncio.Task[object]] = set()
         self._late: asyncio.Task[None] | None = None
-        self._timers_looked = float("-inf")
         self._decided = float("-inf")
         self._wanted = False
         self._alone_until = float("-inf")
@@ -92,7 +96,7 @@ class Committer:
     @property
     def failing(self) -> bool:
         """Whether the store could not be written when last tried."""
-        return bool(self._backlog) or self._checkpoint_failing
+        return bool(self._backlog) or self._checkpoint_failing or (self._keeper is not None and self._keeper.away)
 
     @property
     def moved(self) -> str | None:
@@ -104,23 +108,54 @@ class Committer:
         """Whether nothing waits to be written."""
         return not (self._jobs or self._backlog or self._lock.locked())
 
+    @property
+    def own_incidents(self) -> list[Incident]:
+        """Those that this replica follows up: diagnoses, calls out for, reminds of. Without other replicas all."""
+        return [each for each in self._book.incidents.values() if self.follows_up(each.id)]
+
+    @property
+    def revision(self) -> int:
+        """Of the store, as the book shows it; 0 where nobody else commits."""
+        return self._revision
+
+    def follows_up(self, incident: str) -> bool:
+        """Whether that is for this replica to do."""
+        return self._keeper is None or self._keeper.leads_thing(incident)
+
+    def led_since(self, incident: Incident) -> float:
+        """From when on this replica follows the incident up, unix seconds; -inf where there is but one."""
+        return float("-inf") if self._keeper is None or self._keeper.exclusive else self._keeper.since(incident.id)
+
     def remember(self, incidents: Mapping[str, Incident]) -> None:
         """Start from the incidents that the store holds."""
         self._book = self._written = Book(dict(incidents))
         self._moved = self._moved_now = self._store.recovered_from
         self._observer.incidents_counted(self._book.incidents.values())
 
+    def follow(self, incidents: Mapping[str, Incident], revision: int) -> bool:
+        """Go on from what others committed up to that revision; False where memory is ahead of it."""
+        if self._backlog or revision < self._revision:
+            return False
+        self._revision = revision
+        self.remember(incidents)
+        self._alarm.ring()  # others' incidents bring timers with them
+        return True
+
     async def submit(
-        self, records: Sequence[AlertRecord], transitions: Sequence[Transition], swap: Callable[[], None] = keep_memory
+        self,
+        records: Sequence[AlertRecord],
+        transitions: Sequence[Transition],
+        swap: Callable[[], None] = keep_memory,
+        fence: Fence | None = None,
     ) -> None:
         """Have it written; `swap` is called in the same step as the commit ends. Returns after that.
 
-        While the store fails it returns once the notices were offered from memory. Raises what `correlate` raised; then nothing is
-        swapped.
+        While the store fails it returns once the notices were offered from memory. Raises what `correlate` raised, and
+        StaleLeaseError where another replica leads what `fence` names; then nothing is swapped.
         """
-        job = Job(records, transitions, swap, asyncio.get_running_loop().create_future())
+        job = Job(records, transitions, swap, asyncio.get_running_loop().create_future(), fence)
         self._jobs.append(job)
-        self._arrived.set()
+        self._alarm.ring()
         await job.done
 
     async def submit_action(self, decide: Decide) -> Committed:
@@ -136,12 +171,12 @@ class Committer:
     def look(self) -> None:
         """Decide anew on what is open: something that decisions depend on has changed."""
         self._wanted = True
-        self._arrived.set()
+        self._alarm.ring()
 
     async def run(self) -> None:
         """Gather and write until cancelled. Guard this."""
         while True:
-            await self._wait()
+            await self._alarm.wait(lambda: bool(self._jobs))
             write = self._gather()
             try:
                 await self._attempt(write)
@@ -161,11 +196,16 @@ class Committer:
         if self._backlog:
             return False
         async with self._lock:
-            dirty = self._roster.dirty()
+            tenancy = None if self.alone else self._tenancy
+            dirty = self._roster.dirty() if tenancy is None else self._roster.dirty(tenancy.list_own().__contains__)
             if dirty.empty:
                 return True
             try:
-                await self._store.checkpoint(dirty.progress, dirty.alerts)
+                await self._store.checkpoint(dirty.progress, dirty.alerts, fences=() if tenancy is None else tenancy.list_fences())
+            except StaleLeaseError as stale:
+                if tenancy is not None:
+                    tenancy.drop_shards(stale.shards)
+                return False
             except OutsideError as fault:
                 if not self._checkpoint_failing:
                     self._observer.trouble("checkpoint", describe_fault(fault))
@@ -182,31 +222,9 @@ class Committer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _wait(self) -> None:
-        """Until something was submitted, and 5 ms more for others, or a timer is due."""
-        while not self._jobs:
-            pause = self._until_timer()
-            if pause is not None and pause <= 0:
-                self._timers_looked = self._clock.monotonic()
-                return
-            self._arrived.clear()
-            if pause is None:
-                await self._arrived.wait()
-            else:
-                await is_set_within(self._arrived, pause, self._clock)
-        await self._clock.sleep(GATHER_SECONDS)
-
-    def _until_timer(self) -> float | None:
-        """Seconds until the next look at the timers; None when there is none."""
-        due = self._find_due()
-        if due is None:
-            return None
-        rest = self._timers_looked + TIMER_PAUSE_SECONDS - self._clock.monotonic()
-        return max(min(due - self._clock.now(), TIMER_LOOK_SECONDS), rest)
-
     def _find_due(self) -> float | None:
         """When an incident's timer or, while one is active, a mute that begins or ends wants a decision."""
-        incidents = self._book.incidents.values()
+        incidents = self.own_incidents
         due = [incident.due for incident in incidents if incident.due is not None]
         if any(incident.status.active for incident in incidents):
             now = self._clock.now()
@@ -239,15 +257,31 @@ class Committer:
 
     async def _commit(self, write: Write) -> None:
         async with self._lock:
-            decision = await self._store.commit(write.records, self._remembering(write), write.now)
+            decision = await self._write(write)
             if self._backlog and self._backlog[0] is write:
                 self._backlog.popleft()
             self._end(write, decision)
 
+    async def _write(self, write: Write) -> Committed:
+        """What stands of it: parts whose lease was lost are left out."""
+        while True:
+            try:
+                return await self._store.commit(
+                    write.records,
+                    self._remembering(write),
+                    write.now,
+                    fences=write.fences,
+                    late=write.late,
+                    sent=write.paged and not self.alone,
+                )
+            except StaleLeaseError as stale:
+                write.drop(stale.shards)
+
     def _remembering(self, write: Write) -> Decide:
         def decide(book: Book) -> Decision:
             write.book = whole = self._recover(book)
-            decision = correlate(whole, write.transitions, write.catalogue, self._paging, write.now, write.mutes)
+            told = drop_told(book, write.transitions) if write.late and not self.alone else write.transitions
+            decision = correlate(whole, told, write.catalogue, self._paging, write.now, write.mutes)
             return add_lost(decision, whole, book)
 
         return decide
@@ -275,6 +309,7 @@ class Committer:
         self._written = fold_book(book, decision)
         if not self._backlog:  # while writes wait, the book in memory is ahead of the store's
             self._book = self._written
+            self._revision = decision.revision
         if not decision.empty:
             self._observer.decision_committed(decision)
             self._observer.incidents_counted(self._book.incidents.values())
@@ -296,16 +331,23 @@ class Committer:
             decision = await self._store.commit((), remember, self._clock.now())
             self._note_recovered()
             self._tell(seen, decision)
-            self._arrived.set()  # its timers may be nearer than those waited for
+            self._alarm.ring()  # its timers may be nearer than those waited for
             return decision
 
     def _postpone(self, write: Write) -> None:
-        """Decide from memory, offer the notices, keep the write for when the store answers."""
+        """Decide from memory, offer the notices, keep the write for when the store answers.
+
+        Who was frozen finds its leases run out: what it worked out before that is another's to page.
+        """
+        if self._keeper is not None and not (self._keeper.exclusive or self._keeper.away):
+            write.drop(frozenset(fence.shard for fence in write.fences if not self._keeper.leads(fence.shard)))
         decision = correlate(self._book, write.transitions, write.catalogue, self._paging, write.now, write.mutes)
         if write.jobs or not decision.empty or not self._backlog:
             self._backlog.append(write)
-        if decision.notices:
-            self._offer(decision.notices)
+        notices = decision.notices if self.alone else list_urgent(decision.notices)
+        if notices:
+            write.paged = True
+            self._offer(notices)
         self._book = fold_book(self._book, decision)
         write.release()
 
@@ -331,7 +373,12 @@ class Committer:
         if why != before or self._clock.monotonic() - told_at >= REPEAT_SECONDS:
             self._failed = (why, self._clock.monotonic())
             self._observer.note("commit failed again", detail=why, waiting=len(self._backlog))
-        self._arrived.set()
+        self._alarm.ring()
+
+    @property
+    def alone(self) -> bool:
+        """Whether there can be no other replica."""
+        return self._keeper is None or self._keeper.exclusive
 
     def _spawn(self, work: Coroutine[object, object, T], name: str) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name=name)

@@ -176,7 +176,6 @@ class DaemonPulse:
         self._clock = clock
         self.store_open = False
         self.rules_loaded = False
-        self.stands_by = False
 
     def sickness(self) -> str:
         """Not healthy: the loop or the scheduler stands still."""
@@ -186,13 +185,7 @@ class DaemonPulse:
         return "" if still < TICK_LIMIT_SECONDS else f"the scheduler has not ticked for {still:.0f} s"
 
     def unreadiness(self) -> str:
-        """Not ready to answer for the whole: rules are not loaded, the store is not open, or another replica leads."""
+        """Not ready: rules are not loaded or the store is not open."""
         if not self.store_open:
             return "the store is not open"
-        if standby := self.standby():
-            return standby
         return "" if self.rules_loaded else "rules are not loaded"
-
-    def standby(self) -> str:
-        """Another replica leads, and this one waits for its turn."""
-        return "standby: another replica leads (detector_leader is 1 there); ask that one" if self.stands_by else ""

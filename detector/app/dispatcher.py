@@ -12,25 +12,28 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from detector.app.attempt import Outcome, accept, judge
+from detector.app.attempt import Outcome, accept, give_back, judge
 from detector.app.fallback import UNDELIVERED
+from detector.app.flight import HELD_GRACE_SECONDS, OPENING, Flight, is_grave_page, make_delivery, remember
 from detector.app.spare import SPARE_LIMIT, Lane, Spare, SpareQueue, lane_of
 from detector.domain.incident import NoticeKind
 from detector.domain.severity import Severity
-from detector.ports.error import OutsideError, PermanentError
-from detector.ports.store import Delivery, DeliveryState
+from detector.domain.shard import find_shard
+from detector.ports.error import NotOursError, OutsideError, PermanentError, TemporaryError
+from detector.ports.store import DeliveryState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from detector.app.lease import LeaseKeeper
     from detector.domain.incident import Notice
-    from detector.ports.channel import Channel
+    from detector.ports.channel import Channel, Receipt
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
-    from detector.ports.store import Store
+    from detector.ports.store import Delivery, Store
 
 T = TypeVar("T")
 
@@ -39,27 +42,11 @@ POLL_SECONDS = 1.0
 IDLE_POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 2.0
 FALLBACK_AFTER_SECONDS = 120.0
-_HELD_GRACE_SECONDS = 60.0
-_REMEMBERED_KEYS = 10_000
 _STOP_SHARE = 0.8  # of the time to stop, for what is under way; the rest for writing what came of it
-_OPENING = frozenset({NoticeKind.TRIGGER, NoticeKind.RISE, NoticeKind.RELAPSE})
-
-
-@dataclass(slots=True)
-class _Flight:
-    """One delivery under way. `stored`: it has a row; `held`: that row is claimed and brings a retry back. Both may become true."""
-
-    delivery: Delivery
-    stored: bool
-    held: bool
-    order: int
-    task: asyncio.Task[None] | None = None
 
 
 class Dispatcher:
     """Delivers one channel's notices. `on_failing(delivery, why)` is called once for a notice that needs another road.
-
-    `check` raises where the notice may not be sent now, before anything is.
 
     `run` returns after `stop`. `offer`, `committed` and `wake` return at once and are called in the loop's thread.
     """
@@ -75,8 +62,9 @@ class Dispatcher:
         spare_limit: int = SPARE_LIMIT,
         fallback_after_seconds: float = FALLBACK_AFTER_SECONDS,
         on_failing: Callable[[Delivery, str], None] | None = None,
-        check: Callable[[Delivery], None] | None = None,
+        keeper: LeaseKeeper | None = None,
     ) -> None:
+        self._keeper = keeper if keeper is not None and not keeper.exclusive else None  # None: there are no other replicas
         self._channel = channel
         self._store = store
         self._observer = observer
@@ -84,9 +72,8 @@ class Dispatcher:
         self._concurrency = concurrency
         self._fallback_after_seconds = fallback_after_seconds
         self._on_failing = on_failing
-        self._check = check
         self._spare = SpareQueue(spare_limit)
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, Flight] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._failures: OrderedDict[str, int] = OrderedDict()
         self._told: OrderedDict[str, str] = OrderedDict()  # notices that another road was told of
@@ -106,6 +93,13 @@ class Dispatcher:
         """Whether nothing is under way, kept in memory to be sent, or still to be written."""
         return not (self._flights or self._outcomes or len(self._spare) or self._claim)
 
+    @property
+    def busy_shards(self) -> frozenset[int]:
+        """Shards of which something is under way, or was and is not written yet."""
+        under_way = [flight.delivery for flight in self._flights.values()]
+        unwritten = [outcome.delivery for outcome in self._outcomes.values() if outcome.stored]
+        return frozenset(find_shard(delivery.incident) for delivery in (*under_way, *unwritten))
+
     def wake(self) -> None:
         """Look into the outbox now."""
         self._claim_wanted = True
@@ -115,7 +109,7 @@ class Dispatcher:
         """Send what could not be committed, from memory. Offering a notice again changes nothing."""
         for notice in self._mine(notices):
             if not (notice.id in self._flights or notice.id in self._outcomes or self._spare.find(notice.id)):
-                self._keep(Spare(_make_delivery(notice, self._opened.get(notice.key)), due=self._clock.now()))
+                self._keep(Spare(make_delivery(notice, self._opened.get(notice.key)), due=self._clock.now()))
         self._wakeup.set()
 
     def committed(self, notices: Sequence[Notice], collapsed: Sequence[Delivery] = ()) -> None:
@@ -128,9 +122,9 @@ class Dispatcher:
                 flight.stored = True
             elif outcome := self._outcomes.get(notice.id):
                 outcome.stored = True
-            elif notice.kind is NoticeKind.RESOLVE and notice.key in self._from_memory:
+            elif self._keeper is None and notice.kind is NoticeKind.RESOLVE and notice.key in self._from_memory:
                 # The store may have seen no attempt of the trigger and have collapsed both; PagerDuty knows better.
-                delivery = _make_delivery(notice, self._opened.get(notice.key))
+                delivery = make_delivery(notice, self._opened.get(notice.key))
                 self._keep(Spare(delivery, due=self._clock.now(), stored=True))
             elif spare := self._spare.find(notice.id):
                 self._hand_over(spare)
@@ -177,7 +171,7 @@ class Dispatcher:
     def _hand_over(self, spare: Spare) -> None:
         """A notice in memory has its row now. Never attempted: the row takes over. Else memory goes on, and the row must say so."""
         delivery = spare.delivery
-        if delivery.id not in self._failures:
+        if delivery.id not in self._failures or self._keeper is not None:  # of several replicas, the shard's sends it
             self._spare.discard(delivery.id)
             return
         self._spare.put(replace(spare, stored=True))
@@ -190,7 +184,7 @@ class Dispatcher:
     def _tell_collapse(self, delivery: Delivery) -> None:
         """Nobody was paged for what opened and ended meanwhile; what was grave is told by another road."""
         self._observer.delivery_ended(delivery, "collapsed", self._clock.now(), UNDELIVERED)
-        if delivery.kind in _OPENING and delivery.severity >= Severity.HIGH and self._on_failing is not None:
+        if delivery.kind in OPENING and delivery.severity >= Severity.HIGH and self._on_failing is not None:
             self._on_failing(delivery, UNDELIVERED)
 
     def _begin_claim(self) -> None:
@@ -203,20 +197,30 @@ class Dispatcher:
 
     async def _claim_rows(self, limit: int) -> None:
         now = self._clock.now()
+        led = None if self._keeper is None else self._keeper.list_led()
+        if led is not None and not led:
+            return
         try:
-            rows = await self._store.claim(self._channel.name, now, limit)
+            rows = await self._store.claim(self._channel.name, now, limit, shards=led)
             if self._inherits and not rows:
                 self._inherits = self._channel.name in await self._store.backlog()
         except OutsideError as error:
             self._note_store_failure("claim", error)
             return
         self._store_fails = False
+        self._forget_unwritten(now)
         for row in rows:
             self._take(row)
         if len(rows) == limit:
             self._claim_wanted = True
         else:
-            self._spare.forget_held(before=now - _HELD_GRACE_SECONDS)
+            self._spare.forget_held(before=now - HELD_GRACE_SECONDS)
+
+    def _forget_unwritten(self, now: float) -> None:
+        """What left from memory here, and whose row another replica wrote and sent."""
+        if self._keeper is not None:
+            old = now - HELD_GRACE_SECONDS
+            self._outcomes = {name: each for name, each in self._outcomes.items() if each.stored or each.at >= old}
 
     def _end_claim(self, task: asyncio.Task[None]) -> None:
         self._claim = None
@@ -238,17 +242,22 @@ class Dispatcher:
     def _send_spare(self) -> None:
         free = self._concurrency - len(self._flights)
         busy: set[Lane] = {lane_of(flight.delivery) for flight in self._flights.values()}
-        for spare in self._spare.take(self._clock.now(), free, busy, with_held=self._is_store_failing()):
-            if not spare.stored and spare.delivery.kind in _OPENING:
-                _remember(self._from_memory, spare.delivery.key, "")
+        with_held = self._is_store_failing() if self._keeper is None else self._keeper.away
+        for spare in self._spare.take(self._clock.now(), free, busy, with_held=with_held):
+            if self._keeper is not None and spare.held:
+                if is_grave_page(spare.delivery):
+                    self._start(replace(spare.delivery, epoch=None), stored=True, held=True)
+                continue
+            if not spare.stored and spare.delivery.kind in OPENING:
+                remember(self._from_memory, spare.delivery.key, "")
             self._start(spare.delivery, stored=spare.stored, held=spare.held, order=spare.order)
 
     def _start(self, delivery: Delivery, *, stored: bool, held: bool, order: int = 0) -> None:
-        flight = _Flight(delivery, stored, held, order)
+        flight = Flight(delivery, stored, held, order)
         self._flights[delivery.id] = flight
         flight.task = asyncio.create_task(self._fly(flight), name=f"send {self._channel.name} {delivery.id}")
 
-    async def _fly(self, flight: _Flight) -> None:
+    async def _fly(self, flight: Flight) -> None:
         delivery = flight.delivery
         try:
             outcome = await self._attempt(flight)
@@ -257,12 +266,12 @@ class Dispatcher:
             self._flights.pop(delivery.id, None)
             self._wakeup.set()
 
-    async def _attempt(self, flight: _Flight) -> Outcome:
+    async def _attempt(self, flight: Flight) -> Outcome:
         delivery = flight.delivery
         try:
-            if self._check is not None:
-                self._check(delivery)
-            receipt = await self._channel.send(delivery, now=self._clock.now())
+            receipt = await self._send(delivery)
+        except NotOursError as late:
+            return give_back(delivery, self._clock.now(), str(late))
         except Exception as error:  # noqa: BLE001 - a delivery that breaks its channel hurts only itself
             failures = self._failures.get(delivery.id, 0) + 1
             outcome = judge(
@@ -274,20 +283,34 @@ class Dispatcher:
                 fallback_after_seconds=self._fallback_after_seconds,
             )
             if outcome.word:
-                _remember(self._failures, delivery.id, failures)
+                remember(self._failures, delivery.id, failures)
             return outcome
         return accept(delivery, receipt, self._clock.now(), stored=flight.stored)
 
-    def _settle(self, flight: _Flight, outcome: Outcome) -> None:
+    async def _send(self, delivery: Delivery) -> Receipt:
+        """Send within what is left of the lease."""
+        if self._keeper is None:
+            return await self._channel.send(delivery, now=self._clock.now())
+        seconds = self._keeper.permit(delivery)
+        try:
+            async with asyncio.timeout(None if seconds == float("inf") else seconds):
+                return await self._channel.send(delivery, now=self._clock.now())
+        except TimeoutError:
+            raise TemporaryError(f"{self._channel.name}: no answer before the lease ended") from None
+
+    def _settle(self, flight: Flight, outcome: Outcome) -> None:
         """Tell everyone what came of the attempt, and keep what is still to be done about it."""
         delivery = flight.delivery
         outcome.stored = flight.stored  # its row may have appeared meanwhile
         if outcome.word:
             self._observer.delivery_ended(delivery, outcome.word, outcome.at, outcome.detail)
         if outcome.failing and delivery.id not in self._told:
-            _remember(self._told, delivery.id, "")
+            remember(self._told, delivery.id, "")
             if self._on_failing is not None:
                 self._on_failing(delivery, outcome.detail)
+        if outcome.lost:
+            self._outcomes[delivery.id] = outcome  # whoever leads its shard now claims the row
+            return
         if outcome.retry_at is not None:
             order = 0 if flight.held else flight.order
             self._keep(Spare(delivery, due=outcome.retry_at, stored=flight.stored, held=flight.held, order=order))
@@ -305,8 +328,8 @@ class Dispatcher:
         delivery = outcome.delivery
         if outcome.state is not DeliveryState.ACCEPTED:
             return True
-        if delivery.kind in _OPENING or (outcome.credential and delivery.key in self._opened):
-            _remember(self._opened, delivery.key, outcome.credential)
+        if delivery.kind in OPENING or (outcome.credential and delivery.key in self._opened):
+            remember(self._opened, delivery.key, outcome.credential)
         if delivery.kind is not NoticeKind.RESOLVE:
             return True
         self._from_memory.pop(delivery.key, None)
@@ -372,26 +395,3 @@ class Dispatcher:
         finally:
             woken.cancel()
             timer.cancel()
-
-
-def _make_delivery(notice: Notice, credential: str | None) -> Delivery:
-    return Delivery(
-        id=notice.id,
-        incident=notice.incident,
-        episode=notice.episode,
-        kind=notice.kind,
-        channel=notice.channel,
-        route=notice.route,
-        key=notice.key,
-        severity=notice.severity,
-        created=notice.at,
-        values=notice.values,
-        credential=credential or None,
-    )
-
-
-def _remember(memory: OrderedDict[str, T], key: str, value: T) -> None:
-    memory[key] = value
-    memory.move_to_end(key)
-    if len(memory) > _REMEMBERED_KEYS:
-        memory.popitem(last=False)

@@ -69,6 +69,9 @@ class Drill:
         if last is not None:
             self._tell(last)
         while self._every_seconds is not None:
+            if not self._committer.follows_up(exercise.DRILL_ID):
+                await self._clock.sleep(POLL_SECONDS)
+                continue
             events = await self._store.timeline(exercise.DRILL_ID)
             began = max((event.at for event in events), default=float("-inf"))
             if self._clock.now() - began >= self._every_seconds and not self._is_running():

@@ -18,6 +18,7 @@ from detector.domain.judgement import Evaluation
 from detector.domain.label import Labels
 from detector.domain.quantity import format_signal
 from detector.domain.reading import make_plan, plan_queries, read_signals, settle_lag
+from detector.ports.error import StaleLeaseError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
     from detector.app.committer import Committer
     from detector.app.roster import Roster
     from detector.app.sentinel import Sentinel
+    from detector.app.tenancy import Tenancy
     from detector.app.track import Track
     from detector.domain.outcome import Outcome
     from detector.domain.reading import Readings, Values
     from detector.domain.rule import Rule
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
+    from detector.ports.store import Fence
     from detector.ports.template import Renderer
 
 CHUNK = 500
@@ -49,7 +52,7 @@ class Baselines(Protocol):
 
 
 class Round(NamedTuple):
-    """One rule at one slot, with its queries under way since `began` (monotonic seconds)."""
+    """One rule at one slot, with its queries under way since `began` (monotonic seconds). `fence`: the lease it is led under."""
 
     rule: Rule
     track: Track
@@ -57,6 +60,7 @@ class Round(NamedTuple):
     began: float
     hot: bool
     asking: Asking
+    fence: Fence | None = None
 
     @property
     def answers(self) -> tuple[asyncio.Task[Outcome], ...]:
@@ -89,8 +93,10 @@ class Evaluator:
         clock: Clock,
         observer: Observer,
         *,
+        tenancy: Tenancy | None = None,
         query_timeout_seconds: float = QUERY_TIMEOUT_SECONDS,
     ) -> None:
+        self._tenancy = tenancy
         self._cache = cache
         self._roster = roster
         self._committer = committer
@@ -112,7 +118,9 @@ class Evaluator:
         track.was_hot = hot_now
         queries = plan.queries + plan.severity_queries if hot else plan.queries
         began = self._clock.monotonic()
-        return Round(rule, track, at, began, hot, self._cache.begin(queries, at - rule.offset_seconds, self._query_timeout_seconds))
+        fence = None if self._tenancy is None else self._tenancy.make_fence(rule.name)
+        asking = self._cache.begin(queries, at - rule.offset_seconds, self._query_timeout_seconds)
+        return Round(rule, track, at, began, hot, asking, fence)
 
     async def evaluate(self, now: Round) -> None:
         """Hear the answers and judge. Never raises for a fault of the rule; waits for nothing where nothing has happened."""
@@ -155,7 +163,7 @@ class Evaluator:
         if found.wants_earlier:
             evaluation = replace(evaluation, earlier_readings=await self._look_earlier(rule, at))
             found = await _advance_all(evaluation, track.states)
-        await self._settle(track, found)
+        await self._settle(track, found, now.fence)
         return readings
 
     async def _look_earlier(self, rule: Rule, at: float) -> Readings:
@@ -168,17 +176,25 @@ class Evaluator:
         # Not cut at `every`: a Prometheus slower than that still answers, and the slots it takes are skipped and counted.
         return await self._cache.ask_all(queries, at - rule.offset_seconds, self._query_timeout_seconds)
 
-    async def _settle(self, track: Track, found: _Found) -> None:
-        """Commit where something happened, then make it the present; else the checkpoint writes it."""
+    async def _settle(self, track: Track, found: _Found, fence: Fence | None) -> None:
+        """Commit where something happened, then make it the present; else the checkpoint writes it. Nothing where we were late."""
 
         def swap() -> None:
             track.swap(found.changed, found.dropped)
 
         if found.transitions:
             told = [replace(transition, summary=summarise(transition, self._renderer)) for transition in found.transitions]
-            await self._committer.submit(track.records(found.changed, found.dropped), told, swap)
-        else:
+            try:
+                await self._committer.submit(track.records(found.changed, found.dropped), told, swap, fence)
+            except StaleLeaseError:
+                if self._tenancy is not None:
+                    self._tenancy.drop(track.name)
+                self._observer.note("evaluation refused", rule=track.name, detail="another replica leads it")
+                return
+        elif self._tenancy is None or self._tenancy.stands(track.name, fence):
             swap()
+        else:
+            return
         if found.changed or found.dropped:
             self._observer.alerts_counted(track.name, dict(track.counts))
 

@@ -79,7 +79,7 @@ class Examiner:
             if task.done():
                 del self._running[key]
                 task.result()  # what was raised is a fault of ours: the guard shall hear it
-        incidents = self._committer.book.incidents.values()
+        incidents = self._committer.own_incidents
         self._seen_again &= {(incident.id, incident.episode) for incident in incidents}
         due = [incident for incident in incidents if self._wants(incident)]
         due.sort(key=lambda incident: (-incident.severity.rank, incident.detected))

@@ -28,7 +28,9 @@ class Heartbeat:
         observer: Observer,
         *,
         every_seconds: float,
+        is_ours: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._is_ours = is_ours
         self._ping = ping
         self._checks = tuple(checks)
         self._clock = clock
@@ -39,7 +41,8 @@ class Heartbeat:
     async def run(self) -> None:
         """Beat until cancelled. Guard this."""
         while True:
-            await self.beat()
+            if self._is_ours():
+                await self.beat()
             await self._clock.sleep(self._every_seconds)
 
     async def beat(self) -> bool:

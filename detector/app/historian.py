@@ -39,6 +39,8 @@ LOOK_SECONDS = 1.0
 REMIND_SECONDS = 60.0
 RETRY_SECONDS = 30.0
 MOST_LESSONS = 1000
+LESSONS = "post-mortems"  # the duty that one replica has
+MISSED_SECONDS = 15.0
 MISSED = 50  # incidents looked at when we start: they may have ended while nobody drafted
 
 
@@ -71,8 +73,12 @@ class Historian:
 
     async def run(self) -> None:
         """Draft and remind until cancelled. Guard this."""
-        await self._find_missed()
+        looked = float("-inf")
         while True:
+            again = not self._committer.alone and self._clock.monotonic() - looked >= MISSED_SECONDS
+            if again or looked == float("-inf"):  # what another replica ended nobody tells
+                await self._find_missed()
+                looked = self._clock.monotonic()
             await self._draft_waiting()
             await self._remind()
             self._forget_terms()
@@ -107,7 +113,12 @@ class Historian:
                 self._keep_terms(incident)
         ended = {event.incident for event in decision.events if event.kind == "resolved"}
         for incident in decision.incidents:
-            if incident.id in ended and incident.resolved is not None and not incident.own:
+            if (
+                self._committer.follows_up(incident.id)
+                and incident.id in ended
+                and incident.resolved is not None
+                and not incident.own
+            ):
                 self._waiting[incident.id] = self._clock.now()
 
     def _forget_terms(self) -> None:
@@ -122,6 +133,7 @@ class Historian:
         page = await self._store.list_incidents(IncidentFilter(("resolved", "closed"), limit=MISSED))
         for incident in page.incidents:
             recent = incident.resolved is not None and now - incident.resolved < postmortem.DUE_SECONDS
+            recent = recent and self._committer.follows_up(incident.id) and incident.id not in self._waiting
             if recent and not incident.own and await self._store.find_lesson(incident.id) is None:
                 self._waiting.setdefault(incident.id, now)
 
@@ -194,7 +206,7 @@ class Historian:
 
     async def _remind(self) -> None:
         now = self._clock.now()
-        if now - self._last_reminded < REMIND_SECONDS:
+        if now - self._last_reminded < REMIND_SECONDS or not self._committer.follows_up(LESSONS):
             return
         self._last_reminded = now
         catalogue, paging = self._roster.catalogue, self._paging

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from detector.app.evaluation import Evaluator, Round
     from detector.app.slot import Batch, BatchKey
+    from detector.app.tenancy import Tenancy
     from detector.domain.outcome import Outcome
     from detector.domain.rule import Rule
     from detector.ports.clock import Clock
@@ -51,7 +52,7 @@ class _BatchDuty:
 
 
 class Poller:
-    """Evaluates the rules it was given, each at its slots, until stopped.
+    """Evaluates the rules it was given, each at its slots, until stopped; of several replicas, those that `tenancy` allows.
 
     `last_tick`: monotonic seconds of the last moment at which the loop turned and every batch was on time, for the watchdog.
     `lag_seconds`: how late the event loop woke a sleeper last.
@@ -63,9 +64,12 @@ class Poller:
         clock: Clock,
         observer: Observer,
         name_query: Callable[[str], str] = keep_text,
+        *,
+        tenancy: Tenancy | None = None,
     ) -> None:
         self._evaluator = evaluator
         self._name_query = name_query
+        self._tenancy = tenancy
         self._clock = clock
         self._observer = observer
         self._batches: dict[BatchKey, Batch] = {}
@@ -77,6 +81,8 @@ class Poller:
     def set_rules(self, rules: Sequence[Rule]) -> None:
         """Run these from now on. A batch that stays keeps its slots; evaluations under way end by themselves."""
         self._batches = {batch.key: batch for batch in make_batches(rules, self._name_query)}
+        if self._tenancy is not None:
+            self._tenancy.assign(self._batches)
         for key in self._running.keys() - self._batches.keys():
             self._running.pop(key).task.cancel()
         for key in self._batches.keys() - self._running.keys():
@@ -92,6 +98,8 @@ class Poller:
             return
         free = []
         for rule in batch.rules:
+            if self._tenancy is not None and not self._tenancy.may_run(rule.name):
+                continue  # another replica does
             busy = rule.name in self._evaluations
             if missed or busy:
                 self._observer.slots_missed(rule.name, missed + busy)

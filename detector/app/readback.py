@@ -107,8 +107,7 @@ class Readback:
             self._failing = ""
 
     async def _poll(self, account: PagerDutyAccount) -> None:
-        book = self._committer.book
-        open_keys = [page.key for incident in book.incidents.values() for page in incident.pages if not page.closed]
+        open_keys = [page.key for incident in self._committer.own_incidents for page in incident.pages if not page.closed]
         ended = await self._list_ended()
         wanted = [*open_keys, *ended]
         found = await self._look(account, wanted)
@@ -198,7 +197,7 @@ class Readback:
         waiting_since = float("inf") if oldest is None or oldest.oldest is None else oldest.oldest
         ended = [
             page.key
-            for incident in self._committer.book.incidents.values()
+            for incident in self._committer.own_incidents
             if _ended(incident) < waiting_since
             for page in incident.pages
             if page.closed

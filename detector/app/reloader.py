@@ -54,7 +54,10 @@ class Reloader:
         clock: Clock,
         observer: Observer,
         on_rules: Sequence[Callable[[Sequence[Rule]], None]],
+        *,
+        is_ours: Callable[[str], bool] = lambda _rule: True,
     ) -> None:
+        self._is_ours = is_ours
         self._files = files
         self._store = store
         self._roster = roster
@@ -77,14 +80,6 @@ class Reloader:
             self._adopt(load, self._clock.now())
             await self._save(load)
             return StartReport(notes=load.rules.notes)
-
-    async def rehearse(self) -> None:
-        """See that there is a set to run, and run nothing. Raises RuleFilesError where there is none."""
-        try:
-            await asyncio.to_thread(self._files.load)
-        except RuleFilesError as fault:
-            self._observer.rules_refused([str(finding) for finding in fault.findings])
-            await self._load_last_good(fault)
 
     async def reload(self) -> tuple[Finding, ...]:
         """Load anew; returns the findings for which the old set goes on, none when the new one runs."""
@@ -112,6 +107,8 @@ class Reloader:
                 await self._end(track)
 
     async def _end(self, track: Track) -> None:
+        if not self._is_ours(track.name):
+            return  # another replica ends them
         ended = end_alerts(track.name, track.states, self._clock.now(), EndReason.REMOVED.value)
         rows = [AlertRecord(track.name, labels, None) for labels in track.stored | track.dirty | ended.dropped]
         await self._committer.submit(rows, ended.transitions, lambda: self._roster.forget(track.name))

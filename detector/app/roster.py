@@ -20,7 +20,7 @@ from detector.ports.query import LiveAlert, RuleReport
 from detector.ports.store import AlertRecord
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from detector.domain.label import Labels
     from detector.domain.rule import Rule
@@ -81,6 +81,16 @@ class Roster:
             track.dirty = track.stored - kept.keys()
         for name, progress in memory.progress.items():
             self.track(name).progress = progress
+
+    def replace(self, name: str, memory: Memory) -> None:
+        """Make what the store holds of a rule the present: another replica wrote it."""
+        track = self.track(name)
+        states = memory.alerts.get(name, {})
+        track.swap(states, track.states.keys() - states.keys())
+        track.stored, track.dirty = set(states), set()
+        track.progress = memory.progress.get(name, track.progress)
+        track.progress_dirty = False
+        track.health, track.outcome = RuleHealth.IDLE, "idle"
 
     def adopt(self, rule_set: RuleSet, monotonic: float) -> None:
         """Run this set from now on; rules that are in it no more become orphans, returned ones go on."""
@@ -187,9 +197,9 @@ class Roster:
         track.progress = RuleProgress(before.rule, success, at, before.seen_series or series, failure)
         track.progress_dirty = True
 
-    def dirty(self) -> Dirty:
-        """Everything whose row is behind."""
-        tracks = self._tracks.values()
+    def dirty(self, is_ours: Callable[[str], bool] = lambda _name: True) -> Dirty:
+        """Everything of our rules whose row is behind."""
+        tracks = [track for name, track in self._tracks.items() if is_ours(name)]
         return Dirty(
             tuple(track.progress for track in tracks if track.progress_dirty),
             tuple(record for track in tracks if track.dirty for record in track.behind()),

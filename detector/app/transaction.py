@@ -6,12 +6,17 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from detector.domain.alert import Transition
+from detector.domain.alert import Change, Transition
 from detector.domain.catalogue import Catalogue
-from detector.domain.incident import FIXED_IDS, Book, Decision, Status
+from detector.domain.incident import FIXED_IDS, PAGERDUTY, STORE_DOWN_ID, Book, Decision, Notice, NoticeKind, Status
 from detector.domain.mute import Mute
-from detector.ports.error import TemporaryError
-from detector.ports.store import AlertRecord
+from detector.domain.severity import Severity
+from detector.ports.error import StaleLeaseError, TemporaryError
+from detector.ports.store import AlertRecord, Fence
+
+_PAGING = frozenset({NoticeKind.TRIGGER, NoticeKind.RISE, NoticeKind.RELAPSE})
+_BEGINNING = frozenset({Change.FIRED, Change.ABSENT})
+_SAME_OUTAGE_SECONDS = 60.0  # a store is called down after a minute: two outages can't be told within less
 
 
 def keep_memory() -> None:
@@ -38,6 +43,30 @@ def add_lost(decision: Decision, whole: Book, stored: Book) -> Decision:
     return replace(decision, incidents=(*lost, *decision.incidents)) if lost else decision
 
 
+def list_urgent(notices: Sequence[Notice]) -> list[Notice]:
+    """What several replicas may each send from memory: new HIGH and CRITICAL pages, blindness, and that the store is down.
+
+    Each sends them under the same key, and PagerDuty makes one alert of them. Other channels are told by this road
+    only where there is no PagerDuty. No resolve: who is cut off does not know what the others see.
+    """
+    grave = [each for each in notices if each.kind in _PAGING and (each.severity >= Severity.HIGH or each.incident in FIXED_IDS)]
+    through_pagerduty = [each for each in grave if each.channel == PAGERDUTY]
+    return through_pagerduty or grave
+
+
+def drop_told(book: Book, transitions: Sequence[Transition]) -> list[Transition]:
+    """Without a store that is told as down where another replica has told of the same outage."""
+    incident = book.incidents.get(STORE_DOWN_ID)
+    if incident is None:
+        return list(transitions)
+    begun = max(incident.detected, *incident.relapses, 0.0)
+    return [
+        each
+        for each in transitions
+        if each.rule != STORE_DOWN_ID or each.change is not Change.FIRED or begun < each.at - _SAME_OUTAGE_SECONDS
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What one submitter wants written. `swap` makes it the present in memory; `done` ends when that has happened."""
@@ -46,6 +75,7 @@ class Job:
     transitions: Sequence[Transition]
     swap: Callable[[], None]
     done: asyncio.Future[None]
+    fence: Fence | None = None
 
 
 @dataclass(slots=True)
@@ -57,7 +87,18 @@ class Write:
     now: float
     mutes: tuple[Mute, ...] = ()
     book: Book = field(default_factory=Book)
+    paged: bool = False
     _released: bool = False
+
+    @property
+    def late(self) -> bool:
+        """Whether memory goes by it already, and its pages may have left."""
+        return self._released
+
+    @property
+    def fences(self) -> frozenset[Fence]:
+        """Under which leases its parts were worked out."""
+        return frozenset(job.fence for job in self.jobs if job.fence is not None)
 
     @property
     def records(self) -> list[AlertRecord]:
@@ -68,6 +109,23 @@ class Write:
     def transitions(self) -> list[Transition]:
         """Transitions of all jobs, in the order they came."""
         return [transition for job in self.jobs for transition in job.transitions]
+
+    def drop(self, shards: frozenset[int]) -> None:
+        """Another replica leads these shards: their parts are not written. Submitters that still wait hear of it.
+
+        Where pages have left from memory, what began is kept: the store must know of the pages, and somebody must end them.
+        """
+        kept: list[Job] = []
+        for job in self.jobs:
+            if job.fence is None or job.fence.shard not in shards:
+                kept.append(job)
+            elif self._released:
+                begun = [each for each in job.transitions if each.change in _BEGINNING]
+                if begun and self.paged:
+                    kept.append(Job((), begun, keep_memory, job.done))
+            elif not job.done.done():
+                job.done.set_exception(StaleLeaseError(shards))
+        self.jobs = tuple(kept)
 
     def release(self) -> None:
         """Swap memory and let the submitters go on; once."""

@@ -75,9 +75,7 @@ class Verifier:
         """Start the rounds that are due; forget those of incidents that wait no more."""
         now = self._clock.monotonic()
         waiting = {
-            (one.id, one.verifying): one
-            for one in self._committer.book.incidents.values()
-            if one.verifying is not None and one.status.active
+            (one.id, one.verifying): one for one in self._committer.own_incidents if one.verifying is not None and one.status.active
         }
         for key in [key for key, known in self._rounds.items() if key not in waiting and (known.task is None or known.task.done())]:
             del self._rounds[key]

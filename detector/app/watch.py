@@ -78,7 +78,7 @@ class SignalWatch:
 
     async def look(self) -> None:
         """One look at every incident that is watched."""
-        watched = [one for one in self._committer.book.incidents.values() if self._is_watched(one)]
+        watched = [one for one in self._committer.own_incidents if self._is_watched(one)]
         kept, ends = {(one.id, one.episode) for one in watched}, {_end_past(one) for one in watched}
         self._said = {key: said for key, said in self._said.items() if key in kept}
         self._past = {key: past for key, past in self._past.items() if key[-1] in ends}

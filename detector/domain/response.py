@@ -107,14 +107,16 @@ def resolve(
     return ledger.decide()
 
 
-def repeat_resolve(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, key: str, now: float) -> Decision:
-    """Send the resolve of a closed key once more: PagerDuty still shows it as open."""
+def repeat_resolve(
+    book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, key: str, now: float, why: str = ""
+) -> Decision:
+    """Send the resolve of a closed key once more; `why`: else because PagerDuty still shows it as open."""
     ledger = Ledger(book, catalogue, paging, now)
     incident = ledger.find(incident_id)
     page = None if incident is None else next((page for page in incident.pages if page.key == key and page.closed), None)
     if incident is None or page is None:
         return Decision()
-    ledger.say(incident, "resolve repeated", f"PagerDuty still shows {key} as open; its resolve is sent again")
+    ledger.say(incident, "resolve repeated", f"{why or f'PagerDuty still shows {key} as open'}; its resolve is sent again")
     ledger.page(incident, NoticeKind.RESOLVE, page)
     return ledger.decide()
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from detector.ports.store import Delivery
+
+BeforePost: TypeAlias = Callable[[Delivery], object]
 
 
 @dataclass(frozen=True, slots=True)

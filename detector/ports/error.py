@@ -37,3 +37,15 @@ class SettingsError(TemporaryError):
 
 class ThrottledError(TemporaryError):
     """Our own rate limit held the request back: it was not attempted, and `retry_after_seconds` is always given."""
+
+
+class NotOursError(Exception):
+    """A notice must not leave from here: another replica may be sending it. Nothing was sent."""
+
+
+class StaleLeaseError(Exception):
+    """What was to be written was worked out under leases that no longer stand. `shards`: whose. No fault of the store's."""
+
+    def __init__(self, shards: frozenset[int]) -> None:
+        super().__init__(f"another replica leads {len(shards)} of the shards")
+        self.shards = shards

@@ -1,36 +1,66 @@
-"""Who of several processes on one store leads: the tenure that one of them holds, and what it may do by it."""
+"""Leases on the shards, kept in the store: how replicas on one database divide the work, and how a stale one is refused.
+
+Times are the database's; a replica's own deadline is the moment it asked plus the TTL, on its monotonic clock.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from detector.ports.error import ThrottledError
+from detector.domain.incident import Incident
+from detector.domain.share import Roll, Share
+from detector.ports.store import Memory
 
 
 @dataclass(frozen=True, slots=True)
 class Tenure:
-    """The lease of all shards, in an epoch of its own. Unless renewed it ends `ttl_seconds` (inf: never) after it was asked for."""
+    """What one round left: epoch by shard for what is held, and the heartbeats of all live replicas (name -> blind)."""
 
-    epoch: int
-    ttl_seconds: float
-
-
-class NotLeadingError(ThrottledError):
-    """This process does not lead, or not surely: nothing was sent or written."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message, retry_after_seconds=1.0, attempted=False)
+    epochs: Mapping[int, int] = field(default_factory=dict)
+    replicas: Mapping[str, bool] = field(default_factory=dict)
 
 
-class LeaseRow(Protocol):
-    """The store's side of the lease. All methods raise TemporaryError when the database cannot answer now."""
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """An opening that somebody claimed and never recorded, whose key was resolved since: it may have arrived after the resolve."""
 
-    async def acquire(self) -> Tenure | None:
-        """Take the lease where nobody holds it; None while another does."""
+    notice: str
+    incident: str
+    key: str
 
-    async def renew(self) -> bool:
-        """Put its end off, also where it has passed and nobody took over; False when another has it."""
+
+class Registry(Protocol):
+    """All methods raise TemporaryError and PermanentError as the store does."""
+
+    @property
+    def exclusive(self) -> bool:
+        """Whether this process has the store to itself: then it holds every shard, always, and nobody else's commits appear."""
+
+    @property
+    def holder(self) -> str:
+        """The name of this process in the leases."""
+
+    async def keep(
+        self, plan: Callable[[Roll], Share], ttl_seconds: float, *, give: Collection[int] = (), blind: bool = False
+    ) -> Tenure:
+        """One round: give up `give`, put off the end of what is held, beat, and take what `plan` wants of what is free."""
 
     async def release(self) -> None:
-        """Give it back, so that another need not wait for its end; nothing happens where it is not held."""
+        """Give everything up at once, and be counted no more."""
+
+    async def load_alerts(self, rules: Collection[str]) -> Memory:
+        """Alert states and progress of these rules, as last written by whoever."""
+
+    async def read_revision(self) -> int:
+        """A number that grows with every commit of anybody."""
+
+    async def read_book(self) -> tuple[int, Mapping[str, Incident]]:
+        """The revision, and the incidents that `load` gives, of one moment."""
+
+    async def list_doubts(self, resolved_before: float) -> Sequence[Doubt]:
+        """Openings in doubt of keys whose resolve was accepted before that moment (unix seconds)."""
+
+    async def settle_doubts(self, notices: Collection[str]) -> None:
+        """These need no further thought."""

@@ -139,7 +139,4 @@ class Pulse(Protocol):
         """Not healthy: the loop or the scheduler stands still."""
 
     def unreadiness(self) -> str:
-        """Not ready to answer for the whole: rules are not loaded, the store is not open, or another replica leads."""
-
-    def standby(self) -> str:
-        """Another replica leads, and this one waits for its turn."""
+        """Not ready: rules are not loaded or the store is not open."""

@@ -6,7 +6,7 @@ them, and writes the alert states with what was decided. Nothing that was commit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol, TypeAlias
@@ -18,7 +18,6 @@ from detector.domain.label import Labels
 from detector.domain.postmortem import Hop, Lesson
 from detector.domain.severity import Severity
 from detector.domain.silence import KeptMute
-from detector.ports.lease import LeaseRow
 
 Decide: TypeAlias = Callable[[Book], Decision]
 
@@ -56,7 +55,8 @@ class Delivery:
     """One outbox row as a channel gets it: a notice, how often it was tried, and the credential of its key.
 
     `credential` is what the last accepted notice of the key said (None before that): the secret the key was opened with, or the
-    destination's handle of the incident. It never appears in logs or answers.
+    destination's handle of the incident. It never appears in logs or answers. `epoch`: of the lease under which it was claimed,
+    None for a notice that is in no outbox yet.
     """
 
     id: str
@@ -72,13 +72,26 @@ class Delivery:
     attempts: int = 0
     first_attempt: float | None = None
     credential: str | None = field(default=None, repr=False)
+    epoch: int | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Under which lease something was worked out: it is written only while that shard's lease is of this epoch and the writer's."""
+
+    shard: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class Committed(Decision):
-    """A decision as it was written, with the notices that collapsed in the same transaction, oldest first: never to be sent."""
+    """A decision as it was written, with the notices that collapsed in the same transaction, oldest first: never to be sent.
+
+    `revision` counts the commits of all processes on the database, 0 where there is but one.
+    """
 
     collapsed: tuple[Delivery, ...] = ()
+    revision: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +121,8 @@ class IncidentPage:
     cursor: str | None = None
 
 
-class Store(LeaseRow, Protocol):
-    """All methods raise TemporaryError when the database cannot answer now, PermanentError when it never will.
-
-    Those that write raise NotLeadingError, and write nothing, unless the lease is held by the database's clock.
-    """
+class Store(Protocol):
+    """All methods raise TemporaryError when the database cannot answer now, PermanentError when it never will."""
 
     @property
     def recovered_from(self) -> str | None:
@@ -127,20 +137,34 @@ class Store(LeaseRow, Protocol):
     async def load(self) -> Memory:
         """State as the last commit and checkpoint left it."""
 
-    async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float) -> Committed:
+    async def commit(
+        self,
+        alerts: Sequence[AlertRecord],
+        decide: Decide,
+        now: float,
+        *,
+        fences: Collection[Fence] = (),
+        late: bool = False,
+        sent: bool = False,
+    ) -> Committed:
         """One transaction; see the module. Returns what was decided and what collapsed.
 
         A RESOLVE notice whose key has only never-claimed triggers collapses with them. Writing a notice whose id exists changes
-        nothing. An empty decision with no alerts writes nothing.
+        nothing. An empty decision with no alerts writes nothing. Raises StaleLeaseError, having written nothing, where a fence does
+        not stand: another holds the shard, or its lease has expired; `late`: an expired lease that nobody took since will do.
+        `sent`: openings among the notices have left already, so that they never collapse.
         """
 
-    async def checkpoint(self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord]) -> None:
-        """Write progress in bulk, without touching incidents."""
+    async def checkpoint(
+        self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord], *, fences: Collection[Fence] = ()
+    ) -> None:
+        """Write progress in bulk, without touching incidents. Raises StaleLeaseError as `commit` does."""
 
-    async def claim(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
+    async def claim(self, channel: str, now: float, limit: int, *, shards: Collection[int] | None = None) -> Sequence[Delivery]:
         """Claim what is due for the channel: critical first, then oldest; per (incident, channel, route) only the oldest open row.
 
-        A row rejected for good does not block its successors. CLAIMED rows of a dead process are claimable again.
+        Only rows of shards whose lease this process holds by the database's clock, and of `shards` where given. A row rejected for
+        good does not block its successors. CLAIMED rows of a dead process are claimable again.
         """
 
     async def record(
@@ -153,7 +177,7 @@ class Store(LeaseRow, Protocol):
         error: str = "",
         credential: str = "",
     ) -> None:
-        """Write what came of an attempt. QUEUED/CLAIMED with `retry_at`: to be tried again then.
+        """Write what came of an attempt. QUEUED/CLAIMED with `retry_at`: to be tried again then, unless another claimed it since.
 
         `credential` replaces the one that later notices of the key get; before any notice of the key was accepted, that of its
         first opening attempt stands.

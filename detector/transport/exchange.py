@@ -35,7 +35,7 @@ _MAX_HEADERS = 100
 _KEEP_ALIVE_SECONDS = 30.0
 _REDIRECT = range(300, 400)
 
-BeforeSend: TypeAlias = Callable[[], None]
+BeforeSend: TypeAlias = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ class Request:
 
     `repeatable` says that asking twice does no harm: a kept-alive connection that the other side closed while the request was on
     its way is then replaced by another, within the same deadline. `keep_redirect`: a 3xx is a reply like any other (still never
-    followed), for a caller that asks what a URL answers.
+    followed), for a caller that asks what a URL answers. `before_send` runs after the exchange's own, in the same manner.
     """
 
     method: str
@@ -55,6 +55,7 @@ class Request:
     max_bytes: int = MAX_BODY_BYTES
     repeatable: bool = False
     keep_redirect: bool = False
+    before_send: BeforeSend | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class ExchangeOption:
 class _Attempt:
     """What the traces learn while aiohttp works: whether bytes may be on the wire, on an old connection, and who aborted."""
 
-    before_send: BeforeSend | None
+    before_send: tuple[BeforeSend | None, ...]
     sent: bool = False
     reused: bool = False
     aborted_by: BaseException | None = None
@@ -130,7 +131,7 @@ class Exchange:
         Raises ExchangeError, or what `before_send` raised.
         """
         target = describe_target(request.url)
-        attempt = _Attempt(self._before_send)
+        attempt = _Attempt((self._before_send, request.before_send))
         started = time.monotonic()
         try:
             async with asyncio.timeout(request.deadline_seconds):
@@ -220,13 +221,14 @@ async def _note_sending(
 ) -> None:
     """Run the hook. aiohttp calls this with the connection in hand and the headers still in its buffer (StreamWriter)."""
     attempt: _Attempt = context.trace_request_ctx
-    if attempt.before_send is not None:
-        try:
-            attempt.before_send()
-        except BaseException as error:
-            # Kept aside: aiohttp rewraps an OSError on its way out.
-            attempt.aborted_by = error
-            raise
+    try:
+        for look in attempt.before_send:
+            if look is not None:
+                look()
+    except BaseException as error:
+        # Kept aside: aiohttp rewraps an OSError on its way out.
+        attempt.aborted_by = error
+        raise
     attempt.sent = True
 
 

@@ -25,6 +25,7 @@ from detector.domain.incident import PAGERDUTY, NoticeKind, Status
 from detector.domain.outcome import FailureReason
 from detector.domain.reception import RECEIVED
 from detector.domain.severity import Severity
+from detector.domain.shard import SHARDS
 from detector.web.news import News
 from detector.web.series import RuleSeries, RuleTiming, name_series
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from detector.ports.store import Backlog, Delivery
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-SHARDS = 64
 MOST_DEPLOYED = 1000
 OUTCOMES = ("ok", "no_data", "error")
 DELIVERY_OUTCOMES = ("accepted", "retried", "rejected", "collapsed")
@@ -185,10 +185,9 @@ class Metrics:
         """How late the loop was when it last looked."""
         self._lag.set(seconds)
 
-    def shards_led(self, *, leads: bool) -> None:
-        """Whether this process holds the lease, which is one for all shards."""
-        for shard in range(SHARDS):
-            self._leader.labels(str(shard)).set(1 if leads else 0)
+    def shard_led(self, shard: int, leads: bool) -> None:  # noqa: FBT001  # one value of one series
+        """Whether this process holds the lease of a shard."""
+        self._leader.labels(str(shard)).set(1 if leads else 0)
 
     def drill_passed(self, at: float) -> None:
         """When a drill last passed every hop."""

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 REQUEST_SECONDS = 30.0
 _READING = {"GET", "HEAD"}
-_STORED = "/api/v1/incidents"  # all of it lies in the database: a replica that stands by can answer too
 _FOREIGN = ("/-/", "/webhooks/", "/status", "/metrics", "/api", "/prometheus/")  # spoken to by programs: never answered in HTML
 
 
@@ -106,18 +105,14 @@ class Site:
         if path == "/-/healthy" and reading:
             await self._say(send, self._pulse.sickness(), "healthy")
         elif path == "/-/ready" and reading:
-            waits = self._pulse.standby()  # ready to take over: a rollout goes on, and a balancer may tell the two by the body
-            await self._say(send, "" if waits else self._pulse.unreadiness(), waits or "ready")
+            await self._say(send, self._pulse.unreadiness(), "ready")
         elif path == "/metrics" and reading:
             await send_answer(send, HTTPStatus.OK, self._metrics.render(), metrics_module.CONTENT_TYPE)
         else:
-            await self._answer_leading(scope, receive, send)
+            await self._answer_rest(scope, receive, send)
 
-    async def _answer_leading(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """What only the replica that leads knows or may do: another would answer that all is well."""
-        path, reading = scope["path"], scope["method"] in _READING
-        if (waits := self._pulse.standby()) and not (reading and path.startswith(_STORED)):
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, waits, retry_after="5")
+    async def _answer_rest(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        path = scope["path"]
         if path == "/-/reload" and scope["method"] == "POST":
             self._access.check_write(scope)
             check_json(scope, await read_body(scope, receive))

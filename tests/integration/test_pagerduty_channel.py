@@ -25,6 +25,8 @@ from tests.kit.secret import assert_no_secret
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
+    from detector.ports.store import Delivery
+
 KEY = "0123456789abcdef0123456789abcdef"
 PAYMENTS = "fedcba9876543210fedcba9876543210"
 ROTATED = "aaaaaaaabbbbbbbbccccccccdddddddd"
@@ -266,15 +268,19 @@ async def test_the_path_before_enqueue_is_kept() -> None:
     assert paths == ["/proxy/pd/v2/enqueue"] * 3 + ["/v2/enqueue"]
 
 
-async def test_a_lost_lease_stops_the_request_before_its_first_byte(pagerduty: PagerDuty) -> None:
-    """What the exchange's `before_send` raises comes out unchanged, and PagerDuty saw nothing."""
+@pytest.mark.parametrize("refuser", ["exchange", "channel"])
+async def test_a_lost_lease_stops_the_request_before_its_first_byte(pagerduty: PagerDuty, refuser: str) -> None:
+    """What either `before_send` raises comes out unchanged, and PagerDuty saw nothing; the channel's knows which delivery."""
 
-    def refuse() -> None:
+    def refuse(*asked: Delivery) -> None:
+        assert list(asked) == ([] if refuser == "exchange" else [make_delivery()])
         raise TemporaryError("the lease is lost", attempted=False)
 
-    async with Exchange(before_send=refuse) as exchange:
+    hooks = {refuser: refuse}
+    async with Exchange(before_send=hooks.get("exchange")) as exchange:
+        channel = make_channel(exchange, pagerduty.url, before_send=hooks.get("channel"))
         with pytest.raises(TemporaryError, match="the lease is lost"):
-            await make_channel(exchange, pagerduty.url).send(make_delivery(), now=NOW)
+            await channel.send(make_delivery(), now=NOW)
     assert pagerduty.requests == []
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-from detector.adapters.store import create_store
+from detector.adapters.store import SqlStore, create_store
 from detector.domain.alert import RuleProgress
 from detector.domain.incident import BLIND_ID, Book, Decision, NoticeKind, Status
 from detector.domain.mute import Mute, MuteKind, parse_matchers
@@ -19,6 +20,7 @@ from detector.domain.silence import KeptMute
 from detector.ports.error import CursorError, PermanentError
 from detector.ports.store import AlertRecord, Backlog, Committed, Delivery, DeliveryState, IncidentFilter, Memory, Store
 from tests.kit.memorystore import Disk, MemoryStore
+from tests.kit.replica import open_alone
 from tests.kit.sample import NASTY, decide, make_event, make_incident, make_notice, make_record
 
 if TYPE_CHECKING:
@@ -45,21 +47,25 @@ def make_store(request: pytest.FixtureRequest, tmp_path: Path) -> MakeStore:
 
 @pytest.fixture
 async def store(make_store: MakeStore) -> AsyncIterator[Store]:
-    """An open store without data."""
+    """An open store without data that holds every shard."""
     store = make_store()
-    await store.open()
-    assert await store.acquire()
+    await open_alone(store)
     yield store
-    await store.close()
+    await _end(store)
 
 
 async def _restart(store: Store, make_store: MakeStore) -> Store:
-    await store.release()
-    await store.close()
+    await _end(store)
     again = make_store()
-    await again.open()
-    assert await again.acquire()
+    await open_alone(again)
     return again
+
+
+async def _end(store: Store) -> None:
+    if isinstance(store, SqlStore):
+        with suppress(PermanentError):  # closed already
+            await store.registry.release()
+    await store.close()
 
 
 async def _claim(store: Store, now: float = NOW, limit: int = 100, channel: str = "pagerduty") -> list[Delivery]:
@@ -71,13 +77,12 @@ async def _claim_ids(store: Store, now: float = NOW, limit: int = 100) -> list[s
 
 
 async def test_a_new_store_is_empty(store: Store) -> None:
-    """Nothing is remembered where nothing was written, and the lease is held."""
+    """Nothing is remembered where nothing was written."""
     assert await store.load() == Memory()
     assert await store.backlog() == {}
     assert await store.load_rules() is None
     assert (await store.list_incidents(IncidentFilter())).incidents == ()
     assert await _claim(store) == []
-    assert await store.renew()
 
 
 async def test_everything_survives_a_restart(store: Store, make_store: MakeStore) -> None:

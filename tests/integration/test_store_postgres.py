@@ -14,14 +14,15 @@ import pytest
 from sqlalchemy import text
 
 from detector.adapters.store import SqlStore, create_store
-from detector.domain.incident import Book, Decision
-from detector.ports.error import PermanentError, TemporaryError
-from detector.ports.lease import NotLeadingError
-from detector.ports.store import DeliveryState
+from detector.adapters.store.lease import check_fences
+from detector.domain.incident import Book, Decision, NoticeKind
+from detector.domain.shard import SHARDS, find_shard
+from detector.ports.error import PermanentError, StaleLeaseError, TemporaryError
+from detector.ports.store import DeliveryState, Fence
 from tests.kit.port import free_port
+from tests.kit.replica import keep, list_surplus, open_alone
 from tests.kit.sample import decide, make_incident, make_notice, make_record
 from tests.kit.secret import assert_no_secret
-from tests.kit.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -36,17 +37,17 @@ NOW = 2000.0
 async def store(postgres_url: str, tmp_path: Path) -> AsyncIterator[SqlStore]:
     """An open store on a new database."""
     store = create_store(tmp_path, postgres_url)
-    await store.open()
-    assert await store.acquire()
+    await open_alone(store)
     yield store
     await store.close()
 
 
 async def _answers(store: SqlStore) -> bool:
     try:
-        return await store.renew()
+        await store.backlog()
     except TemporaryError:
         return False
+    return True
 
 
 @contextmanager
@@ -64,121 +65,166 @@ def _frozen_sessions(postgres: Postgres) -> Iterator[None]:
         postgres.thaw()
 
 
-async def test_commits_at_once_see_each_other(store: SqlStore) -> None:
-    """Sixty commits at once that add to one incident lose no addition."""
+async def test_commits_of_two_processes_see_each_other(store: SqlStore, postgres_url: str, tmp_path: Path) -> None:
+    """Two stores that add to one incident thirty times each, at once, lose no addition."""
+    other = create_store(tmp_path, postgres_url)
+    await other.open()
     await store.commit([], decide(make_incident(revision=0)), NOW)
 
     def add(book: Book) -> Decision:
         incident = book.incidents[make_incident().id]
         return Decision((replace(incident, revision=incident.revision + 1),))
 
-    await asyncio.gather(*(store.commit([], add, NOW) for _ in range(60)))
-    found = await store.find_incident(make_incident().id)
-    assert found is not None
-    assert found.revision == 60
-
-
-async def test_who_lost_the_lease_writes_nothing(postgres_url: str, tmp_path: Path) -> None:
-    """Past its end another takes over, in a new epoch: from then on the one before claims, commits and records nothing."""
-    stale, heir = (create_store(tmp_path, postgres_url, lease_ttl_seconds=1.0) for _ in range(2))
-    await stale.open()
-    await heir.open()
     try:
-        first = await stale.acquire()
-        assert first is not None
-        await stale.commit([], decide(make_incident(), make_notice(1), make_notice(2)), NOW)
-        (lost,) = await stale.claim("pagerduty", NOW, 1)
-        assert await heir.acquire() is None
-        with pytest.raises(NotLeadingError):
-            await heir.commit([make_record()], decide(), NOW)
-        second = None
-
-        async def is_taken() -> bool:
-            nonlocal second
-            second = await heir.acquire()
-            return second is not None
-
-        await wait_until(is_taken, "the lease is free")
-        assert second is not None
-        assert second.epoch > first.epoch
-        for write in (
-            stale.claim("pagerduty", NOW, 10),
-            stale.commit([make_record()], decide(), NOW),
-            stale.checkpoint([], [make_record()]),
-            stale.record(lost, DeliveryState.ACCEPTED, NOW),
-            stale.save_rules("digest", {}, NOW),
-        ):
-            with pytest.raises(NotLeadingError):
-                await write
-        assert (await stale.renew(), await heir.renew()) == (False, True)
-        assert not (await heir.load()).alerts
-        claimed = await heir.claim("pagerduty", NOW, 10)
-        assert {delivery.id for delivery in claimed} == {lost.id, make_notice(2).id}
+        await asyncio.gather(*(side.commit([], add, NOW) for _ in range(30) for side in (store, other)))
+        found = await store.find_incident(make_incident().id)
+        assert found is not None
+        assert found.revision == 60
     finally:
-        await stale.close()
-        await heir.close()
-
-
-async def test_a_lease_that_ran_out_writes_nothing_until_renewed(postgres_url: str, tmp_path: Path) -> None:
-    """By the database's clock its end has passed: nothing is written; nobody took over, so a renewal makes it good again."""
-    store = create_store(tmp_path, postgres_url, lease_ttl_seconds=0.5)
-    await store.open()
-    try:
-        assert await store.acquire()
-        await asyncio.sleep(0.6)
-        with pytest.raises(NotLeadingError):
-            await store.commit([make_record()], decide(), NOW)
-        assert await store.renew()
-        await store.commit([make_record()], decide(), NOW)
-    finally:
-        await store.close()
+        await other.close()
 
 
 async def test_nobody_takes_over_under_a_commit(postgres_url: str, tmp_path: Path) -> None:
-    """A transaction that began within the lease and ends after it keeps others out until then; a renewal does not wait."""
-    slow, heir = (create_store(tmp_path, postgres_url, lease_ttl_seconds=ttl) for ttl in (0.5, 60.0))
+    """What is written under a lease keeps it from being taken until the end, though it expired; a renewal does not wait for it."""
+    slow, heir = (create_store(tmp_path, postgres_url) for _ in range(2))
     await slow.open()
     await heir.open()
-    assert await slow.acquire()
     try:
-        async with slow._leading() as connection:
-            assert await asyncio.wait_for(slow.renew(), 5)
-            for _ in range(12):  # without pausing so long that the server ends the session
-                await asyncio.sleep(0.1)
-                await connection.execute(text("SELECT 1"))
-            taking = asyncio.create_task(heir.acquire())
+        before = await keep(slow, ttl_seconds=0.2)
+        async with slow._session.writing() as connection:
+            await check_fences(connection, slow.holder, [Fence(5, before.epochs[5])], late=True)
+            await asyncio.wait_for(keep(slow, ttl_seconds=0.2), 5)
             await asyncio.sleep(0.3)
-            assert not taking.done()
-        assert await taking is not None
+            taken = await asyncio.wait_for(keep(heir), 5)
+            assert taken.epochs.keys() == set(range(SHARDS)) - {5}
+        assert (await keep(heir)).epochs.keys() == set(range(SHARDS))
     finally:
         await slow.close()
         await heir.close()
 
 
-async def test_a_released_lease_is_free_at_once(store: SqlStore, postgres_url: str, tmp_path: Path) -> None:
-    """Nobody waits for the TTL of a process that said goodbye, and that one writes no more."""
+async def test_two_processes_share_what_is_to_be_sent(store: SqlStore, postgres_url: str, tmp_path: Path) -> None:
+    """Each claims rows of its own shards only; all of them are claimed, each by one."""
     other = create_store(tmp_path, postgres_url)
     await other.open()
     try:
-        assert await other.acquire() is None
-        await store.release()
-        assert await other.acquire() is not None
-        with pytest.raises(NotLeadingError):
-            await store.commit([make_record()], decide(), NOW)
+        await keep(other)
+        mine = await keep(store)
+        await keep(store, give=list_surplus(store, mine))
+        theirs = await keep(other)
+        assert len(theirs.epochs) == SHARDS // 2
+        notices = [make_notice(number, incident=f"i{number}") for number in range(1, 41)]
+        await store.commit([], decide(*notices), NOW)
+        here, there = await store.claim("pagerduty", NOW, 100), await other.claim("pagerduty", NOW, 100)
+        assert {find_shard(each.incident) for each in there} <= theirs.epochs.keys()
+        assert sorted(each.id for each in (*here, *there)) == sorted(notice.id for notice in notices)
+        assert here
+        assert there
     finally:
         await other.close()
 
 
-async def test_replicas_that_start_together_migrate_once(postgres_url: str, tmp_path: Path) -> None:
-    """Four stores that open an empty database at the same moment all come up; one of them holds the 64 leases."""
+async def test_what_expired_is_taken_with_a_higher_epoch(postgres_url: str, tmp_path: Path) -> None:
+    """A process that beats no more loses its shards; it claims nothing, commits nothing, and its claims go to the next."""
+    lost, heir = (create_store(tmp_path, postgres_url) for _ in range(2))
+    await lost.open()
+    await heir.open()
+    try:
+        before = await keep(lost, ttl_seconds=0.3)
+        await lost.commit([], decide(make_notice(1), make_notice(2)), NOW)
+        (claimed,) = await lost.claim("pagerduty", NOW, 1)
+        await asyncio.sleep(0.4)
+        assert not await lost.claim("pagerduty", NOW, 10)
+        after = await keep(heir)
+        assert after.epochs == {shard: epoch + 1 for shard, epoch in before.epochs.items()}
+        with pytest.raises(StaleLeaseError) as stale:
+            await lost.commit([make_record()], decide(make_incident()), NOW, fences=[Fence(3, before.epochs[3])], late=True)
+        assert stale.value.shards == {3}
+        again = await heir.claim("pagerduty", NOW, 10)
+        assert {delivery.id for delivery in again} == {make_notice(1).id, make_notice(2).id}
+        await lost.record(claimed, DeliveryState.CLAIMED, NOW, retry_at=NOW)  # what the stale one thinks to do next
+        assert not await heir.claim("pagerduty", NOW, 10)
+        await lost.record(claimed, DeliveryState.ACCEPTED, NOW)  # what it did do
+        assert (await heir.backlog())["pagerduty"].depth == 1
+    finally:
+        await lost.close()
+        await heir.close()
+
+
+async def test_an_expired_lease_that_nobody_took_goes_on(postgres_url: str, tmp_path: Path) -> None:
+    """After a database that was away longer than the TTL: the same epoch, and what waits for it is written."""
+    store = create_store(tmp_path, postgres_url)
+    await store.open()
+    try:
+        before = await keep(store, ttl_seconds=0.2)
+        await asyncio.sleep(0.3)
+        fences = [Fence(0, before.epochs[0])]
+        with pytest.raises(StaleLeaseError):
+            await store.commit([make_record()], decide(), NOW, fences=fences)
+        await store.commit([make_record()], decide(), NOW, fences=fences, late=True)
+        assert (await keep(store)).epochs == before.epochs
+        await store.checkpoint([], [make_record(2)], fences=fences)
+        assert len((await store.load()).alerts["http-errors"]) == 2
+    finally:
+        await store.close()
+
+
+async def test_an_opening_that_was_claimed_and_not_recorded_is_doubted(postgres_url: str, tmp_path: Path) -> None:
+    """When another process claims it again it is noted, and told once the resolve of its key was accepted; then settled."""
+    lost, heir = (create_store(tmp_path, postgres_url) for _ in range(2))
+    await lost.open()
+    await heir.open()
+    try:
+        await keep(lost)
+        await lost.commit([], decide(make_notice()), NOW)
+        await lost.claim("pagerduty", NOW, 1)
+        await lost.registry.release()
+        await keep(heir)
+        (trigger,) = await heir.claim("pagerduty", NOW, 1)
+        await heir.record(trigger, DeliveryState.ACCEPTED, NOW)
+        assert await heir.registry.list_doubts(NOW) == []
+        await heir.commit([], decide(make_notice(1, NoticeKind.RESOLVE)), NOW)
+        (resolve,) = await heir.claim("pagerduty", NOW, 1)
+        await heir.record(resolve, DeliveryState.ACCEPTED, NOW + 1)
+        assert await heir.registry.list_doubts(NOW) == []
+        (doubt,) = await heir.registry.list_doubts(NOW + 1)
+        assert (doubt.notice, doubt.key, doubt.incident) == (trigger.id, trigger.key, trigger.incident)
+        await heir.registry.settle_doubts([doubt.notice])
+        assert await heir.registry.list_doubts(NOW + 1) == []
+    finally:
+        await lost.close()
+        await heir.close()
+
+
+async def test_commits_of_others_are_seen_by_a_number(store: SqlStore, postgres_url: str, tmp_path: Path) -> None:
+    """The revision grows with what somebody decides and with silences, not with states alone; the book comes with its revision."""
+    other = create_store(tmp_path, postgres_url)
+    await other.open()
+    try:
+        begun = await other.registry.read_revision()
+        done = await store.commit([make_record()], decide(make_incident()), NOW)
+        assert done.revision == begun + 1
+        await store.commit([make_record(2)], decide(), NOW)
+        assert await other.registry.read_book() == (begun + 1, {make_incident().id: make_incident()})
+        memory = await other.registry.load_alerts(["http-errors", "unknown"])
+        assert set(memory.alerts) == {"http-errors"}
+    finally:
+        await other.close()
+
+
+async def test_replicas_that_start_together_share_at_once(postgres_url: str, tmp_path: Path) -> None:
+    """Four stores that open an empty database at the same moment all come up, and divide the shards fairly."""
     stores = [create_store(tmp_path, postgres_url) for _ in range(4)]
     try:
         await asyncio.gather(*(store.open() for store in stores))
-        tenures = await asyncio.gather(*(store.acquire() for store in stores))
-        assert sum(tenure is not None for tenure in tenures) == 1
-        assert sum([await store.renew() for store in stores]) == 1
-        async with stores[0]._session._database.reader.connect() as connection:
-            assert (await connection.execute(text("SELECT count(*), max(epoch) FROM lease"))).one() == (64, 1)
+        tenures = await asyncio.gather(*(keep(store) for store in stores))
+        assert sum(len(tenure.epochs) for tenure in tenures) == SHARDS
+        for _ in range(3):
+            for index, store in enumerate(stores):
+                tenures[index] = await keep(store, give=list_surplus(store, tenures[index]))
+        tenures = [await keep(store) for store in stores]
+        assert [len(tenure.epochs) for tenure in tenures] == [SHARDS // 4] * 4
+        assert len({shard for tenure in tenures for shard in tenure.epochs}) == SHARDS
     finally:
         for store in stores:
             await store.close()
@@ -192,7 +238,7 @@ async def test_a_restart_of_the_server_is_survived(store: SqlStore, postgres: Po
         with pytest.raises(TemporaryError):
             await store.commit([make_record(2)], decide(), NOW)
         with pytest.raises(TemporaryError):
-            await store.renew()
+            await keep(store)
     finally:
         postgres.start()
     await store.commit([make_record(2)], decide(), NOW)
@@ -221,7 +267,6 @@ async def test_a_frozen_server_holds_nobody(postgres_url: str, postgres: Postgre
     """With every session frozen a call fails as temporary at its deadline, and works when the server goes on."""
     store = create_store(tmp_path, postgres_url, deadline_seconds=1.0)
     await store.open()
-    assert await store.acquire()
     try:
         with _frozen_sessions(postgres):
             begun = time.monotonic()
@@ -257,7 +302,6 @@ async def test_a_lock_that_is_held_too_long_is_temporary(postgres_url: str, post
     other = create_store(tmp_path, postgres_url)
     await store.open()
     await other.open()
-    assert await store.acquire()
     try:
         async with other._session._database.writer.begin() as connection:
             await connection.execute(text("SELECT id FROM book FOR UPDATE"))

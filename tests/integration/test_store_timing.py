@@ -23,7 +23,6 @@ async def test_a_commit_is_within_its_budget(request: pytest.FixtureRequest, tmp
     url = None if kind == "sqlite" else request.getfixturevalue("postgres_url")
     store = create_store(tmp_path / "state", url)
     await store.open()
-    assert await store.acquire()
     try:
         for rows, budget in BUDGET_SECONDS.items():
             records = [make_record(number) for number in range(rows)]

@@ -106,20 +106,6 @@ async def test_health_and_readiness(ask: Ask, daemon: MemoryDaemon) -> None:
     assert (await ask("HEAD", "/-/healthy"))[::2] == (503, b"")
 
 
-async def test_a_standby_answers_what_it_knows(ask: Ask, daemon: MemoryDaemon) -> None:
-    """Ready to take over, with metrics and what lies in the database; what only a leader knows or may do is 503."""
-    daemon.waiting = "standby: another replica leads"
-    assert (await ask("GET", "/-/ready"))[::2] == (200, b"standby: another replica leads\n")
-    for path in ("/-/healthy", "/metrics", "/api/v1/incidents"):
-        assert (await ask("GET", path))[0] == 200
-    for path in ("/", "/status", "/api/v1/rules", "/api/v2/alerts", "/prometheus/api/v1/alerts"):
-        status, headers, content = await ask("GET", path)
-        assert (status, headers["retry-after"]) == (503, "5"), path
-        assert b"another replica leads" in content
-    assert (await ask("POST", "/-/reload"))[0] == 503
-    assert not daemon.news
-
-
 async def test_metrics_are_served_and_nothing_tells_what_serves_them(ask: Ask) -> None:
     """Metrics come in the exposition format; no header names the server's software."""
     status, headers, content = await ask("GET", "/metrics")

@@ -25,6 +25,8 @@ from tests.kit.secret import assert_no_secret
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from detector.ports.store import Delivery
+
 SECRET = "s3cr3t-of-the-webhook"
 TOKEN = "T0K3N-in-the-path"
 NOW = OPENED + 10
@@ -205,13 +207,17 @@ async def test_a_dead_kept_alive_connection_is_replaced(receiver: Receiver, exch
     assert [event["kind"] for event in receiver.events] == ["trigger", "update"]
 
 
-async def test_a_lost_lease_stops_the_request_before_its_first_byte(receiver: Receiver) -> None:
-    """What the exchange's `before_send` raises comes out unchanged, and the receiver saw nothing."""
+@pytest.mark.parametrize("refuser", ["exchange", "channel"])
+async def test_a_lost_lease_stops_the_request_before_its_first_byte(receiver: Receiver, refuser: str) -> None:
+    """What either `before_send` raises comes out unchanged, and the receiver saw nothing; the channel's knows which delivery."""
 
-    def refuse() -> None:
+    def refuse(*asked: Delivery) -> None:
+        assert list(asked) == ([] if refuser == "exchange" else [make_delivery()])
         raise TemporaryError("the lease is lost", attempted=False)
 
-    async with Exchange(before_send=refuse) as exchange:
+    hooks = {refuser: refuse}
+    async with Exchange(before_send=hooks.get("exchange")) as exchange:
+        channel = make_channel(exchange, receiver.url, before_send=hooks.get("channel"))
         with pytest.raises(TemporaryError, match="the lease is lost"):
-            await make_channel(exchange, receiver.url).send(make_delivery(), now=NOW)
+            await channel.send(make_delivery(), now=NOW)
     assert receiver.arrivals == []

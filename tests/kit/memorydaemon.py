@@ -23,7 +23,7 @@ class MemoryDaemon:
     def __init__(self) -> None:
         self.incidents = [make_incident(number) for number in (3, 2, 1)]
         self.findings: Sequence[Finding] = ()
-        self.sick = self.unready = self.waiting = ""
+        self.sick = self.unready = ""
         self.down = False
         self.asked: list[IncidentFilter] = []
         self.acts: list[tuple[str, Action, str, str]] = []
@@ -138,8 +138,4 @@ class MemoryDaemon:
 
     def unreadiness(self) -> str:
         """Whatever `unready` says."""
-        return self.unready or self.waiting
-
-    def standby(self) -> str:
-        """Whatever `waiting` says."""
-        return self.waiting
+        return self.unready

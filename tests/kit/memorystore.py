@@ -5,8 +5,7 @@ A `Disk` is what survives: give the same one to a second `MemoryStore` to play a
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from detector.adapters.store.listing import read_cursor, write_cursor
@@ -18,7 +17,6 @@ from detector.domain.postmortem import Hop, Lesson
 from detector.domain.severity import Severity
 from detector.domain.silence import KeptMute
 from detector.ports.error import OutsideError, PermanentError
-from detector.ports.lease import Tenure
 from detector.ports.store import (
     AlertRecord,
     Backlog,
@@ -26,6 +24,7 @@ from detector.ports.store import (
     Decide,
     Delivery,
     DeliveryState,
+    Fence,
     IncidentFilter,
     IncidentPage,
     Memory,
@@ -138,19 +137,6 @@ class MemoryStore:
         self.disk.epoch += 1
         self._epoch = self.disk.epoch
 
-    async def acquire(self) -> Tenure | None:
-        """It was taken with `open`, for good."""
-        self._raise_failure()
-        return Tenure(self.disk.epoch, math.inf)
-
-    async def renew(self) -> bool:
-        """Whether no other store was opened since."""
-        self._raise_failure()
-        return self._epoch == self.disk.epoch
-
-    async def release(self) -> None:
-        """It ends with `close`."""
-
     async def close(self) -> None:
         """Forget the lease; idempotent."""
         self._epoch = None
@@ -163,9 +149,19 @@ class MemoryStore:
             alerts.setdefault(rule, {})[labels] = state
         return Memory(alerts, dict(self.disk.progress), self._read_book().incidents)
 
-    async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float) -> Committed:
-        """All or nothing: `decide` runs before anything is written."""
-        del now
+    async def commit(
+        self,
+        alerts: Sequence[AlertRecord],
+        decide: Decide,
+        now: float,
+        *,
+        fences: Collection[Fence] = (),
+        late: bool = False,
+        sent: bool = False,
+    ) -> Committed:
+        """All or nothing: `decide` runs before anything is written. It is one process's own: there are no fences."""
+        del now, late, sent
+        assert not fences
         self._check()
         decision = decide(self._read_book())
         self._write_alerts(alerts)
@@ -177,15 +173,19 @@ class MemoryStore:
         self.disk.writes += bool(alerts or not decision.empty)
         return Committed(decision.incidents, decision.events, decision.notices, collapsed)
 
-    async def checkpoint(self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord]) -> None:
+    async def checkpoint(
+        self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord], *, fences: Collection[Fence] = ()
+    ) -> None:
         """Write progress."""
+        assert not fences
         self._check()
         self.disk.progress |= {value.rule: value for value in progress}
         self._write_alerts(alerts)
         self.disk.writes += bool(progress or alerts)
 
-    async def claim(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
+    async def claim(self, channel: str, now: float, limit: int, *, shards: Collection[int] | None = None) -> Sequence[Delivery]:
         """Claim what is due."""
+        assert shards is None
         self._check()
         if self._epoch != self.disk.epoch:
             return ()

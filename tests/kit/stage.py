@@ -152,17 +152,17 @@ class StageStore(MemoryStore):
         """The outbox by id."""
         return {identity: row.notice for identity, row in self.disk.outbox.items()}
 
-    async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float) -> Committed:
+    async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float, **options: Any) -> Committed:
         """Held, and counted."""
         if self.hold_seconds:
             await self._clock.sleep(self.hold_seconds)
-        committed = await super().commit(alerts, decide, now)
+        committed = await super().commit(alerts, decide, now, **options)
         self.commits += 1
         return committed
 
-    async def checkpoint(self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord]) -> None:
+    async def checkpoint(self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord], **options: Any) -> None:
         """Counted."""
-        await super().checkpoint(progress, alerts)
+        await super().checkpoint(progress, alerts, **options)
         self.checkpoints += 1
 
 

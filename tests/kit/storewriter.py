@@ -7,33 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import time
 from pathlib import Path
 
 from detector.adapters.store import create_store
 from tests.kit.sample import decide, make_event, make_incident, make_notice, make_record
-from tests.kit.wait import wait_until
 
 ALERTS = 40
-LEASE_SECONDS = 3.0  # its end is waited for after a kill
 
 
 async def write(state_dir: Path, url: str | None) -> None:
     """Commit for ever, going on after the last incident that is there."""
-    store = create_store(state_dir, url, lease_ttl_seconds=LEASE_SECONDS)
+    store = create_store(state_dir, url)
     await store.open()
-
-    async def is_taken() -> bool:
-        return await store.acquire() is not None
-
-    await wait_until(is_taken, "the lease is free")
-    renewed = time.monotonic()
     number = len((await store.load()).incidents)
     while True:
         number += 1
-        if time.monotonic() - renewed > LEASE_SECONDS / 3:
-            renewed = time.monotonic()
-            assert await store.renew()
         alerts = [make_record(series, flaps=number) for series in range(ALERTS)]
         await store.commit(alerts, decide(make_incident(number), make_event(number), make_notice(number)), 1000.0)
         sys.stdout.write(f"{number}\n")

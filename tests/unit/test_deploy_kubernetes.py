@@ -40,6 +40,21 @@ def test_kustomizations_name_what_exists(path: Path) -> None:
     assert {each.name for each in path.parent.glob("*.yaml")} - {path.name} == {name for name in named if name.endswith(".yaml")}
 
 
+def test_the_overlay_of_several_replicas_changes_what_is_there() -> None:
+    """It raises the number of the standalone pods, and patches nothing that they do not have."""
+    overlay = _read(KUBERNETES / "replicas" / "kustomization.yaml")
+    base = _read(KUBERNETES / "standalone" / "statefulset.yaml")
+    (patch,) = overlay["patches"]
+    assert patch["target"] == {"kind": base["kind"], "name": base["metadata"]["name"]}
+    number, spread = yaml.safe_load(patch["patch"])
+    assert (number["op"], number["path"], number["value"]) == ("replace", "/spec/replicas", 3)
+    assert spread["op"] == "add"
+    base["spec"]["replicas"] = number["value"]
+    base["spec"]["template"]["spec"][spread["path"].rpartition("/")[2]] = spread["value"]
+    kubernetes_validate.validate(base, VERSIONS[-1], strict=True)
+    assert spread["value"][0]["labelSelector"]["matchLabels"] == base["spec"]["selector"]["matchLabels"]
+
+
 @pytest.mark.parametrize("path", PODS, ids=lambda path: path.parent.name)
 def test_pods_are_hardened_and_mount_what_exists(path: Path) -> None:
     """The daemon's container: not root, read-only, no privilege, probes, and state, rules and secrets where the image has them."""

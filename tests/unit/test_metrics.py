@@ -196,7 +196,7 @@ def test_two_sets_of_metrics_do_not_meet() -> None:
     first, second = Metrics("1"), Metrics("1")
     first.query_done(0.1, "timeout")
     first.lag_seen(0.5)
-    first.shards_led(leads=True)
+    first.shard_led(7, leads=True)
     assert _value(first, 'detector_leader{shard="7"}') == 1
     assert _value(first, "detector_event_loop_lag_seconds") == 0.5
     assert _value(second, 'detector_query_errors_total{reason="timeout"}') == 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeAlias, assert_never
 
@@ -17,7 +18,7 @@ from detector.adapters.pagerduty.limit import Fitted, Part, clean_line, fit_even
 from detector.adapters.pagerduty.turnstile import Turnstile
 from detector.domain.incident import PAGERDUTY
 from detector.domain.severity import Severity
-from detector.ports.channel import Receipt
+from detector.ports.channel import BeforePost, Receipt
 from detector.ports.error import OutsideError, PermanentError, SettingsError, TemporaryError, ThrottledError
 from detector.transport.exchange import Exchange, Reply, Request
 from detector.transport.fault import ExchangeError, Fault
@@ -44,7 +45,7 @@ class PagerDutyEvents:
 
     `routing_keys`: route name -> routing key; the route "default" stands in for names that have none. `events_url`: with or
     without /v2/enqueue at its end, any path before it is kept. `on_cut` and `on_unknown_route` count what had to be cut or
-    rerouted.
+    rerouted. `before_send` is asked of each delivery when the connection exists; what it raises leaves nothing sent.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class PagerDutyEvents:
         *,
         events_url: str = EVENTS_URL,
         deadline_seconds: float = _DEADLINE_SECONDS,
+        before_send: BeforePost | None = None,
         on_cut: CountCut | None = None,
         on_unknown_route: TellUnknownRoute | None = None,
     ) -> None:
@@ -61,6 +63,7 @@ class PagerDutyEvents:
         self._routing_keys = dict(routing_keys)
         self._url = events_url.rstrip("/").removesuffix(_PATH) + _PATH
         self._deadline_seconds = deadline_seconds
+        self._before_send = before_send
         self._on_cut = on_cut
         self._on_unknown_route = on_unknown_route
         self._turnstiles: dict[str, Turnstile] = {}
@@ -85,11 +88,11 @@ class PagerDutyEvents:
     async def _send_through(self, delivery: Delivery, routing_key: str, note: str, now: float) -> Receipt:
         self._pass_turnstile(delivery, routing_key, now)
         fitted = fit_event(build_event(delivery, routing_key))
-        reply = await self._post(fitted, routing_key)
+        reply = await self._post(fitted, routing_key, delivery)
         notes = [note, self._tell_cuts(fitted)]
         if reply.status == HTTPStatus.BAD_REQUEST:
             refusal = _quote(reply, routing_key)
-            reply = await self._post(fit_event(build_least_event(delivery, routing_key)), routing_key)
+            reply = await self._post(fit_event(build_least_event(delivery, routing_key)), routing_key, delivery)
             if reply.status == HTTPStatus.BAD_REQUEST:
                 raise PermanentError(f"PagerDuty refused the event (400), and its least form too: {_quote(reply, routing_key)}")
             notes.append(f"PagerDuty refused the whole event and took its least form: {refusal}")
@@ -134,7 +137,7 @@ class PagerDutyEvents:
                 self._on_cut(part)
         return f"cut to PagerDuty's limits: {', '.join(fitted.cuts)}" if fitted.cuts else ""
 
-    async def _post(self, fitted: Fitted, routing_key: str) -> Reply:
+    async def _post(self, fitted: Fitted, routing_key: str, delivery: Delivery) -> Reply:
         request = Request(
             method="POST",
             url=self._url,
@@ -142,6 +145,7 @@ class PagerDutyEvents:
             headers={"Content-Type": "application/json", "Accept": "application/json"},
             body=fitted.body,
             max_bytes=_MAX_ANSWER_BYTES,
+            before_send=partial(self._before_send, delivery) if self._before_send is not None else None,
             repeatable=True,  # the dedup_key makes a repetition one more line in the log of the same alert
         )
         try:

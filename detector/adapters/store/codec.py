@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from detector.adapters.store.schema import SHARDS, clean_text
+from detector.adapters.store.schema import clean_text
 from detector.domain.alert import AlertState, RuleProgress
 from detector.domain.incident import Incident, Notice
-from detector.domain.label import digest_parts
 from detector.domain.mute import Matcher
 
 if TYPE_CHECKING:
@@ -68,11 +67,6 @@ def decode_matchers(text: str) -> tuple[Matcher, ...]:
 def decode_files(text: str) -> dict[str, str]:
     """Text of rule files by relative path."""
     return _files.decode(text)
-
-
-def find_shard(incident: str) -> int:
-    """Shard 0..63 that an incident's timers and notices belong to; the same on every machine and version."""
-    return int(digest_parts([incident]), 16) % SHARDS
 
 
 def _clean(value: object) -> object:

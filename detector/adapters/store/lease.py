@@ -1,86 +1,111 @@
-"""Leases on the 64 shards: who may write and claim notices. One process holds all of them, in an epoch of its own.
+"""Statements on leases and heartbeats: who leads which of the 64 shards, by the database's clock.
 
-On SQLite that is who opened the file last. On PostgreSQL it is who found them free or expired by the database's clock. There every
-transaction that writes begins with `fence`: it sees that the lease is held now and keeps it from changing hands before the end.
-A renewal changes no key, so it never waits for those locks; whoever takes over does.
+A shard changes hands only with a higher epoch. Whoever writes under a lease locks its row first (FOR KEY SHARE), so that it can't
+change hands before the transaction ends, while a renewal, which changes no key, never waits for it; whoever takes one over does. On
+SQLite one process has the file, and with it every shard for good.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Double, and_, func, literal_column, select, update
+from sqlalchemy import ColumnElement, Double, and_, delete, insert, literal_column, select, update
 
-from detector.adapters.store.schema import SHARDS, lease
-from detector.ports.lease import NotLeadingError
+from detector.adapters.store.schema import lease, replica
+from detector.domain.share import Lease, Roll, Share
+from detector.ports.error import StaleLeaseError
+from detector.ports.lease import Tenure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-TTL_SECONDS = 15.0
-NOBODY = ""
+    from detector.ports.store import Fence
+
+FOREVER_SECONDS = 1e10
+FORGET_SECONDS = 3600.0  # heartbeats of those that died
 
 
-async def take_leases(connection: AsyncConnection, holder: str, ttl_seconds: float = TTL_SECONDS) -> int:
-    """Make `holder` the holder of every shard, in an epoch of its own, whoever held them; the epoch."""
-    epoch = int((await connection.execute(select(func.max(lease.c.epoch)))).scalar_one()) + 1
-    expires = _clock(connection.dialect.name) + ttl_seconds
-    await connection.execute(update(lease).values(holder=holder, epoch=epoch, expires=expires))
-    return epoch
+async def take_all(connection: AsyncConnection, holder: str) -> None:
+    """Make `holder` the holder of every shard for good, in an epoch of its own."""
+    expires = read_clock(connection) + FOREVER_SECONDS
+    await connection.execute(update(lease).values(holder=holder, epoch=lease.c.epoch + 1, expires=expires))
 
 
-async def acquire_leases(connection: AsyncConnection, holder: str, ttl_seconds: float) -> int | None:
-    """As `take_leases`, where no other process holds any of them; None where one does."""
-    if await _are_held(connection, holder):
-        return None
-    await connection.execute(select(lease.c.shard).order_by(lease.c.shard).with_for_update())
-    if await _are_held(connection, holder):  # another was faster
-        return None
-    return await take_leases(connection, holder, ttl_seconds)
+async def beat(connection: AsyncConnection, holder: str, ttl_seconds: float, *, blind: bool) -> None:
+    """Say that `holder` lives, and forget who has been dead for an hour."""
+    expires = read_clock(connection) + ttl_seconds
+    done = await connection.execute(update(replica).where(replica.c.holder == holder).values(expires=expires, blind=int(blind)))
+    if not done.rowcount:
+        await connection.execute(insert(replica).values(holder=holder, expires=expires, blind=int(blind)))
+    await connection.execute(delete(replica).where(replica.c.expires < read_clock(connection) - FORGET_SECONDS))
 
 
-async def renew_leases(connection: AsyncConnection, holder: str, epoch: int | None, ttl_seconds: float = TTL_SECONDS) -> bool:
-    """Put the end of the leases off; False when another process has taken any of them."""
-    expires = _clock(connection.dialect.name) + ttl_seconds
-    done = await connection.execute(update(lease).where(_is_own(holder, epoch)).values(expires=expires))
-    return bool(done.rowcount == SHARDS)
+async def give_up(connection: AsyncConnection, holder: str, shards: Collection[int]) -> None:
+    """Leave these free at once; those that another has taken are left alone."""
+    mine = and_(lease.c.holder == holder, lease.c.shard.in_(sorted(shards)))
+    await connection.execute(update(lease).where(mine).values(holder="", expires=0.0))
 
 
-async def release_leases(connection: AsyncConnection, holder: str, epoch: int | None) -> None:
-    """Leave them to whoever asks next."""
-    await connection.execute(update(lease).where(_is_own(holder, epoch)).values(holder=NOBODY, expires=0.0))
+async def forget(connection: AsyncConnection, holder: str) -> None:
+    """Give everything up and be counted no more."""
+    await connection.execute(update(lease).where(lease.c.holder == holder).values(holder="", expires=0.0))
+    await connection.execute(delete(replica).where(replica.c.holder == holder))
 
 
-async def fence(connection: AsyncConnection, holder: str, epoch: int | None) -> None:
-    """See that `holder` leads, and hold the lease until the transaction ends. Raises NotLeadingError."""
-    is_valid = lease.c.expires > _clock(connection.dialect.name)
-    query = select(lease.c.shard).where(lease.c.shard == 0, _is_own(holder, epoch), is_valid)
-    if epoch is None or (await connection.execute(query.with_for_update(read=True, key_share=True))).first() is None:
-        raise NotLeadingError("this process does not hold the lease: another replica may lead, so nothing was written")
+async def extend(connection: AsyncConnection, holder: str, ttl_seconds: float) -> None:
+    """Put off the end of what `holder` has, its expired ones too: nobody took them, so nothing was done under a later epoch."""
+    await connection.execute(update(lease).where(lease.c.holder == holder).values(expires=read_clock(connection) + ttl_seconds))
+
+
+async def take_share(connection: AsyncConnection, holder: str, plan: Callable[[Roll], Share], ttl_seconds: float) -> Tenure:
+    """Take what the plan wants, as far as it is still free; rows that somebody is working on are left for the next round."""
+    clock = read_clock(connection)
+    rows = await connection.execute(select(lease.c.shard, lease.c.holder, lease.c.epoch, (lease.c.expires <= clock).label("over")))
+    leases = tuple(Lease(row.shard, row.holder, row.epoch, bool(row.over)) for row in rows)
+    alive = await connection.execute(select(replica.c.holder, replica.c.blind).where(replica.c.expires > clock))
+    replicas = {row.holder: bool(row.blind) for row in alive}
+    epochs = {each.shard: each.epoch for each in leases if each.holder == holder}
+    share = plan(Roll(leases, frozenset(replicas)))
+    if share.take:
+        wanted = and_(lease.c.shard.in_(sorted(share.take)), lease.c.expires <= clock)
+        free = select(lease.c.shard).where(wanted).with_for_update(skip_locked=True)
+        if connection.dialect.name != "postgresql":
+            free = select(lease.c.shard).where(wanted)
+        taken = update(lease).where(lease.c.shard.in_([row.shard for row in await connection.execute(free)]))
+        taken = taken.values(holder=holder, epoch=lease.c.epoch + 1, expires=clock + ttl_seconds)
+        done = await connection.execute(taken.returning(lease.c.shard, lease.c.epoch))
+        epochs |= {row.shard: row.epoch for row in done}
+    return Tenure(epochs, replicas)
 
 
 async def lock_epochs(connection: AsyncConnection, holder: str, shards: Iterable[int]) -> dict[int, int]:
-    """Epoch by shard for those that `holder` holds; they can't change hands before the transaction ends."""
-    wanted = sorted(set(shards))
-    query = select(lease.c.shard, lease.c.epoch).where(lease.c.shard.in_(wanted), lease.c.holder == holder)
-    rows = await connection.execute(query.order_by(lease.c.shard).with_for_update(read=True, key_share=True))
-    return {row.shard: row.epoch for row in rows}
+    """Epoch by shard for those that `holder` holds now; they can't change hands before the transaction ends."""
+    held = and_(lease.c.shard.in_(sorted(set(shards))), lease.c.holder == holder, lease.c.expires > read_clock(connection))
+    return await _share(connection, held)
 
 
-async def _are_held(connection: AsyncConnection, holder: str) -> bool:
-    by_another = and_(lease.c.holder != holder, lease.c.expires > _clock(connection.dialect.name))
-    return (await connection.execute(select(lease.c.shard).where(by_another).limit(1))).first() is not None
+async def check_fences(connection: AsyncConnection, holder: str, fences: Collection[Fence], *, late: bool = False) -> None:
+    """Lock the leases under which something was worked out; StaleLeaseError where one does not stand. `late`: see the port."""
+    if not fences:
+        return
+    held = and_(lease.c.shard.in_(sorted({fence.shard for fence in fences})), lease.c.holder == holder)
+    if not late:
+        held = and_(held, lease.c.expires > read_clock(connection))
+    epochs = await _share(connection, held)
+    stale = frozenset(fence.shard for fence in fences if epochs.get(fence.shard) != fence.epoch)
+    if stale:
+        raise StaleLeaseError(stale)
 
 
-def _is_own(holder: str, epoch: int | None) -> ColumnElement[bool]:
-    is_holder = lease.c.holder == holder
-    return is_holder if epoch is None else and_(is_holder, lease.c.epoch == epoch)
-
-
-def _clock(dialect: str) -> ColumnElement[float]:
+def read_clock(connection: AsyncConnection) -> ColumnElement[float]:
     """Unix seconds by the database's own clock."""
-    if dialect == "postgresql":
+    if connection.dialect.name == "postgresql":
         return literal_column("CAST(extract(epoch FROM clock_timestamp()) AS double precision)", Double)
     return literal_column("(julianday('now') - 2440587.5) * 86400.0", Double)
+
+
+async def _share(connection: AsyncConnection, held: ColumnElement[bool]) -> dict[int, int]:
+    query = select(lease.c.shard, lease.c.epoch).where(held).order_by(lease.c.shard).with_for_update(read=True, key_share=True)
+    return {row.shard: row.epoch for row in await connection.execute(query)}

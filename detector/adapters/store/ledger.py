@@ -6,17 +6,18 @@ Encoding happens before the transaction begins, so that the book lock is held fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sqlalchemy import Row, Select, or_, select
+from sqlalchemy import Row, Select, or_, select, update
 
 from detector.adapters.store import codec
 from detector.adapters.store.schema import alert, book, event, incident, outbox, progress
 from detector.adapters.store.statement import CHUNK, add_rows, delete_rows, replace_rows, write_rows
-from detector.domain.incident import FIXED_IDS, Book, Event, Incident, Notice, Status
+from detector.domain.incident import FIXED_IDS, Book, Event, Incident, Notice, NoticeKind, Status
 from detector.domain.label import Labels, digest_labels, digest_parts
+from detector.domain.shard import find_shard
 from detector.ports.store import AlertRecord, DeliveryState, Memory
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from detector.domain.alert import AlertState, RuleProgress
 
 T = TypeVar("T")
+OPENING = frozenset({NoticeKind.TRIGGER, NoticeKind.RISE, NoticeKind.RELAPSE})
 Unreadable = Callable[[str], None]
 
 
@@ -57,9 +59,22 @@ async def encode_alerts(records: Sequence[AlertRecord]) -> AlertRows:
     return rows
 
 
-async def lock_book(connection: AsyncConnection) -> None:
-    """Wait for the one row that every commit locks; SQLite's BEGIN IMMEDIATE has done the same already."""
-    await connection.execute(select(book.c.id).with_for_update())
+async def lock_book(connection: AsyncConnection) -> int:
+    """Wait for the one row that every commit locks; SQLite's BEGIN IMMEDIATE has done the same already. The revision so far."""
+    return int((await connection.execute(select(book.c.revision).with_for_update())).scalar_one())
+
+
+async def advance_revision(connection: AsyncConnection) -> int:
+    """Tell other processes that something was committed; the new revision, 0 on SQLite, where there are none."""
+    if connection.dialect.name != "postgresql":
+        return 0
+    advanced = update(book).values(revision=book.c.revision + 1).returning(book.c.revision)
+    return int((await connection.execute(advanced)).scalar_one())
+
+
+async def read_revision(connection: AsyncConnection) -> int:
+    """How often anybody committed."""
+    return int((await connection.execute(select(book.c.revision))).scalar_one())
 
 
 async def read_book(connection: AsyncConnection, unreadable: Unreadable) -> Book:
@@ -72,12 +87,22 @@ async def read_book(connection: AsyncConnection, unreadable: Unreadable) -> Book
 
 async def read_memory(connection: AsyncConnection, unreadable: Unreadable) -> Memory:
     """Everything that a start needs, from one snapshot."""
-    alerts: dict[str, dict[Labels, AlertState]] = {}
-    for row, state in await _read(connection, select(alert.c.rule, alert.c.document), codec.decode_alert, unreadable):
-        alerts.setdefault(row.rule, {})[state.labels] = state
-    reached = await _read(connection, select(progress.c.rule, progress.c.document), codec.decode_progress, unreadable)
+    memory = await read_alerts(connection, None, unreadable)
     open_now = await read_book(connection, unreadable)
-    return Memory(alerts, {value.rule: value for _, value in reached}, open_now.incidents)
+    return Memory(memory.alerts, memory.progress, open_now.incidents)
+
+
+async def read_alerts(connection: AsyncConnection, rules: Collection[str] | None, unreadable: Unreadable) -> Memory:
+    """Alert states and progress of these rules, None for all; no incidents."""
+    states, reached = select(alert.c.rule, alert.c.document), select(progress.c.rule, progress.c.document)
+    if rules is not None:
+        wanted = sorted(rules)
+        states, reached = states.where(alert.c.rule.in_(wanted)), reached.where(progress.c.rule.in_(wanted))
+    alerts: dict[str, dict[Labels, AlertState]] = {}
+    for row, state in await _read(connection, states, codec.decode_alert, unreadable):
+        alerts.setdefault(row.rule, {})[state.labels] = state
+    found = await _read(connection, reached, codec.decode_progress, unreadable)
+    return Memory(alerts, {value.rule: value for _, value in found})
 
 
 async def write_progress(connection: AsyncConnection, values: Iterable[RuleProgress]) -> None:
@@ -96,15 +121,16 @@ async def write_events(connection: AsyncConnection, values: Iterable[Event]) -> 
     await write_rows(connection, add_rows(connection.dialect.name, event), [_event_row(value) for value in values])
 
 
-async def write_notices(connection: AsyncConnection, values: Iterable[Notice]) -> None:
-    """Notices into the outbox; one that is there already stays as it is."""
-    await write_rows(connection, add_rows(connection.dialect.name, outbox), [_notice_row(value) for value in values])
+async def write_notices(connection: AsyncConnection, values: Iterable[Notice], *, sent: bool = False) -> None:
+    """Notices into the outbox; one that is there already stays as it is. `sent`: openings count as tried once."""
+    rows = [_notice_row(value, attempts=int(sent and value.kind in OPENING)) for value in values]
+    await write_rows(connection, add_rows(connection.dialect.name, outbox), rows)
 
 
 def _incident_row(value: Incident) -> Mapping[str, Any]:
     return {
         "id": value.id,
-        "shard": codec.find_shard(value.id),
+        "shard": find_shard(value.id),
         "status": value.status.value,
         "severity": value.severity.value,
         "service": value.service,
@@ -127,18 +153,18 @@ def _event_row(value: Event) -> Mapping[str, Any]:
     }
 
 
-def _notice_row(value: Notice) -> Mapping[str, Any]:
+def _notice_row(value: Notice, *, attempts: int) -> Mapping[str, Any]:
     return {
         "id": value.id,
         "incident": value.incident,
-        "shard": codec.find_shard(value.incident),
+        "shard": find_shard(value.incident),
         "channel": value.channel,
         "route": value.route,
         "key": value.key,
         "kind": value.kind.value,
         "rank": value.severity.rank,
         "state": DeliveryState.QUEUED.value,
-        "attempts": 0,
+        "attempts": attempts,
         "created": value.at,
         "error": "",
         "document": codec.encode(value),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, insert, inspect, select, text
 
 from detector.adapters.store import schema
+from detector.domain.shard import SHARDS
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -52,7 +53,7 @@ def create(connection: Connection) -> None:
     schema.metadata.create_all(connection, checkfirst=False)
     _version.create(connection)
     connection.execute(
-        insert(schema.lease), [{"shard": shard, "holder": "", "epoch": 0, "expires": 0.0} for shard in range(schema.SHARDS)]
+        insert(schema.lease), [{"shard": shard, "holder": "", "epoch": 0, "expires": 0.0} for shard in range(SHARDS)]
     )
     connection.execute(insert(schema.book).values(id=1))
     connection.execute(insert(_version).values(version_num=schema.REVISION))

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Row, and_, case, exists, func, or_, select, update
 
 from detector.adapters.store import codec
-from detector.adapters.store.lease import lock_epochs
-from detector.adapters.store.schema import clean_text, lease, outbox
+from detector.adapters.store.lease import lock_epochs, read_clock
+from detector.adapters.store.schema import clean_text, doubt, lease, outbox
+from detector.adapters.store.statement import add_rows, write_rows
 from detector.domain.incident import Notice, NoticeKind
 from detector.domain.severity import Severity
 from detector.ports.store import Backlog, Delivery, DeliveryState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -58,19 +59,22 @@ async def collapse(connection: AsyncConnection, notices: Iterable[Notice]) -> tu
     return tuple(_make_delivery(row, None) for row in sorted(collapsed, key=lambda row: row.seq))
 
 
-async def claim(connection: AsyncConnection, holder: str, channel: str, now: float, limit: int) -> Sequence[Delivery]:
-    """Claim up to `limit` due rows of the shards that `holder` holds."""
-    rows = (await connection.execute(_due_rows(channel, now, limit))).all()
+async def claim(
+    connection: AsyncConnection, holder: str, channel: str, now: float, limit: int, shards: Collection[int] | None = None
+) -> Sequence[Delivery]:
+    """Claim up to `limit` due rows of the shards that `holder` holds, and of `shards` where given."""
+    rows = (await connection.execute(_due_rows(channel, now, limit, _is_mine(connection, holder, shards)))).all()
     if not rows:
         return ()
     epochs = await lock_epochs(connection, holder, (row.shard for row in rows))
     mine = [row for row in rows if row.shard in epochs]
+    await _note_doubts(connection, holder, mine)
     credentials = await _read_credentials(connection, channel, {row.key for row in mine})
     deliveries = []
     for row in mine:
         taken: dict[str, Any]
         try:
-            deliveries.append(_make_delivery(row, credentials.get((row.route, row.key))))
+            deliveries.append(_make_delivery(row, credentials.get((row.route, row.key)), epochs[row.shard]))
             taken = {"state": _CLAIMED, "attempts": row.attempts + 1, "retry_at": None, "claimed_at": now}
             taken |= {"claimed_by": holder, "claim_epoch": epochs[row.shard], "first_attempt": row.first_attempt or now}
         except codec.UnreadableError as error:  # saved from a damaged file: it must not block its successors for ever
@@ -85,9 +89,12 @@ async def record(connection: AsyncConnection, delivery: Delivery, values: Mappin
     An opening keeps its credential whatever came of it, for it may have arrived; any other notice only once it was accepted.
     """
     written = dict(values)
+    ours = outbox.c.id == delivery.id
+    if delivery.epoch is not None and values["state"] in _PENDING:  # whoever claimed it since knows better how it stands
+        ours = and_(ours, or_(outbox.c.claim_epoch == delivery.epoch, outbox.c.claim_epoch.is_(None)))
     if credential and (delivery.kind.value in OPENING or values["state"] == DeliveryState.ACCEPTED.value):
         written["credential"] = credential
-    await connection.execute(update(outbox).where(outbox.c.id == delivery.id, outbox.c.state.in_(_PENDING)).values(written))
+    await connection.execute(update(outbox).where(ours, outbox.c.state.in_(_PENDING)).values(written))
 
 
 def outcome_values(state: DeliveryState, now: float, retry_at: float | None, error: str) -> dict[str, Any]:
@@ -112,7 +119,24 @@ def _is_untouched(group: Sequence[Row[Any]]) -> bool:
     return never_claimed and any(row.kind in OPENING for row in group)
 
 
-def _due_rows(channel: str, now: float, limit: int) -> Any:  # noqa: ANN401  # a Select of all columns
+def _is_mine(connection: AsyncConnection, holder: str, shards: Collection[int] | None) -> ColumnElement[bool]:
+    held = and_(lease.c.holder == holder, lease.c.expires > read_clock(connection))
+    mine = outbox.c.shard.in_(select(lease.c.shard).where(held))
+    return mine if shards is None else and_(mine, outbox.c.shard.in_(sorted(shards)))
+
+
+async def _note_doubts(connection: AsyncConnection, holder: str, rows: Sequence[Row[Any]]) -> None:
+    """Openings that another process claimed and never recorded: what it sent may still arrive, after a resolve even."""
+    doubtful = [
+        {"notice": row.id, "incident": row.incident, "channel": row.channel, "route": row.route, "key": row.key}
+        for row in rows
+        if row.kind in OPENING and row.state == _CLAIMED and row.retry_at is None and row.claimed_by not in {None, holder}
+    ]
+    if doubtful and connection.dialect.name == "postgresql":  # on SQLite whoever claimed it is dead
+        await write_rows(connection, add_rows("postgresql", doubt), doubtful)
+
+
+def _due_rows(channel: str, now: float, limit: int, mine: ColumnElement[bool]) -> Any:  # noqa: ANN401  # a Select of all columns
     earlier = outbox.alias()
     blocked = exists().where(
         earlier.c.incident == outbox.c.incident,
@@ -121,7 +145,7 @@ def _due_rows(channel: str, now: float, limit: int) -> Any:  # noqa: ANN401  # a
         earlier.c.state.in_(_PENDING),
         earlier.c.seq < outbox.c.seq,
     )
-    query = select(outbox).where(outbox.c.channel == channel, outbox.c.state.in_(_PENDING), _is_due(now), ~blocked)
+    query = select(outbox).where(outbox.c.channel == channel, outbox.c.state.in_(_PENDING), mine, _is_due(now), ~blocked)
     critical = case((outbox.c.rank == Severity.CRITICAL.rank, 0), else_=1)
     return query.order_by(critical, outbox.c.created, outbox.c.seq).limit(limit).with_for_update(of=outbox, skip_locked=True)
 
@@ -148,7 +172,7 @@ async def _read_credentials(connection: AsyncConnection, channel: str, keys: Ite
     return found
 
 
-def _make_delivery(row: Row[Any], credential: str | None) -> Delivery:
+def _make_delivery(row: Row[Any], credential: str | None, epoch: int | None = None) -> Delivery:
     notice = codec.decode_notice(row.document)
     return Delivery(
         id=notice.id,
@@ -164,4 +188,5 @@ def _make_delivery(row: Row[Any], credential: str | None) -> Delivery:
         attempts=row.attempts,
         first_attempt=row.first_attempt,
         credential=credential,
+        epoch=epoch,
     )

@@ -34,6 +34,7 @@ class PostgresDatabase:
     def __init__(self, address: str, *, idle_seconds: float = _IDLE_SECONDS) -> None:
         self._session = _SESSION.format(max(1, round(min(idle_seconds, _IDLE_SECONDS) * 1000)))
         self.moved: Path | None = None
+        self.exclusive = False
         try:
             url = make_url(address)
         except (ArgumentError, ValueError):

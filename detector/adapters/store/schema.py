@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text
+from sqlalchemy import BigInteger, Column, Double, Index, Integer, MetaData, String, Table, Text, text
 from sqlalchemy.types import TypeDecorator
 
-REVISION = "0005"  # the newest file under migrations/versions
-SHARDS = 64
+REVISION = "0006"  # the newest file under migrations/versions
 
 metadata = MetaData()
 
@@ -174,4 +173,23 @@ book = Table(
     "book",
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),  # one row; its lock is the book lock
+    Column("revision", BigInteger, nullable=False, server_default=text("0")),  # how others see that something was committed
+)
+
+replica = Table(
+    "replica",
+    metadata,
+    Column("holder", String, primary_key=True),
+    Column("expires", Double, nullable=False),  # as in `lease`
+    Column("blind", Integer, nullable=False, server_default=text("0")),
+)
+
+doubt = Table(  # openings that were claimed and never recorded by whoever claimed them
+    "doubt",
+    metadata,
+    Column("notice", String, primary_key=True),
+    Column("incident", Word, nullable=False),
+    Column("channel", Word, nullable=False),
+    Column("route", Word, nullable=False),
+    Column("key", Word, nullable=False),
 )

@@ -9,9 +9,8 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from detector.adapters.store import ledger
 from detector.adapters.store.fault import CorruptError, translate
-from detector.adapters.store.lease import take_leases
+from detector.adapters.store.lease import take_all
 from detector.adapters.store.migration import migrate
 from detector.adapters.store.recovery import restore
 from detector.ports.error import PermanentError, TemporaryError
@@ -33,6 +32,9 @@ class Database(Protocol):
 
     moved: Path | None
     """Where the corrupt file lies that opening found and that nothing was saved from yet."""
+
+    exclusive: bool
+    """Whether no other process works on it while it is open here."""
 
     @property
     def writer(self) -> AsyncEngine:
@@ -56,7 +58,7 @@ class Database(Protocol):
 
 
 class Session:
-    """A database between open and close, held in the name of `holder`. `tell` hears one line when a file was moved aside."""
+    """A database between open and close, in the name of `holder`. `tell` hears one line when a file was moved aside."""
 
     def __init__(self, database: Database, *, holder: str, tell: Callable[[str], None], deadline_seconds: float) -> None:
         self.recovered_from: str | None = None
@@ -69,8 +71,13 @@ class Session:
         self._mending = asyncio.Lock()
         self._tasks: set[asyncio.Future[Any]] = set()
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether the database is this process's alone."""
+        return self._database.exclusive
+
     async def open(self) -> None:
-        """Connect, migrate when the schema is behind; who opens a file takes its lease."""
+        """Connect, migrate when the schema is behind; where the database is ours alone, take all leases."""
         try:
             await self._database.open()
             await self._prepare()
@@ -95,9 +102,8 @@ class Session:
         with translate(f"preparing {self._database}"):
             async with self.writing() as connection:
                 await migrate(connection)
-                await ledger.lock_book(connection)
-                if connection.dialect.name != POSTGRESQL:
-                    await take_leases(connection, self._holder)
+                if self._database.exclusive:
+                    await take_all(connection, self._holder)
         moved = self._database.moved
         if moved is not None:
             self.recovered_from = str(moved)

@@ -34,6 +34,7 @@ class SqliteDatabase:
     def __init__(self, path: Path, *, busy_seconds: float = 2.0) -> None:
         self.path = path
         self.moved: Path | None = None
+        self.exclusive = True
         self._busy_milliseconds = int(busy_seconds * 1000)
         self._lock: int | None = None
         self._writer: AsyncEngine | None = None

@@ -5,21 +5,19 @@ The composition root makes one with `create_store`; `ledger`, `outbox` and `list
 
 from __future__ import annotations
 
-import math
 import os
 import secrets
 import socket
-from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert
 
 from detector.adapters.store import codec, deploy, ledger, lesson, listing, mute, outbox, schema
-from detector.adapters.store.lease import TTL_SECONDS, acquire_leases, fence, release_leases, renew_leases
+from detector.adapters.store.lease import check_fences
 from detector.adapters.store.postgres import PostgresDatabase
+from detector.adapters.store.registry import SqlRegistry
 from detector.adapters.store.session import Database, Session
 from detector.adapters.store.sqlite import SqliteDatabase
-from detector.ports.lease import Tenure
 from detector.ports.store import (
     AlertRecord,
     Backlog,
@@ -27,16 +25,15 @@ from detector.ports.store import (
     Decide,
     Delivery,
     DeliveryState,
+    Fence,
     IncidentFilter,
     IncidentPage,
     Memory,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
-
-    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from detector.domain.alert import RuleProgress
     from detector.domain.deploy import Deploy
@@ -48,24 +45,13 @@ FILE = "detector.db"
 
 
 class SqlStore:
-    """Store on a SQL database. `tell` hears one line for each thing a human should know: a file moved aside, a row passed over.
+    """Store on a SQL database. `tell` hears one line for each thing a human should know: a file moved aside, a row passed over."""
 
-    `lease_ttl_seconds`: how long the lease outlives its last renewal; None where who opens the database holds it for good.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        *,
-        lease_ttl_seconds: float | None = None,
-        tell: Callable[[str], None] | None = None,
-        deadline_seconds: float = 10.0,
-    ) -> None:
+    def __init__(self, database: Database, *, tell: Callable[[str], None] | None = None, deadline_seconds: float = 10.0) -> None:
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-        self._ttl_seconds = lease_ttl_seconds
-        self._epoch: int | None = None
         self._tell = tell or (lambda _line: None)
         self._session = Session(database, holder=self.holder, tell=self._tell, deadline_seconds=deadline_seconds)
+        self.registry = SqlRegistry(self._session, self.holder, self._tell)
 
     @property
     def recovered_from(self) -> str | None:
@@ -73,46 +59,12 @@ class SqlStore:
         return self._session.recovered_from
 
     async def open(self) -> None:
-        """Connect, migrate when the schema is behind."""
+        """Connect, migrate when the schema is behind; where the database is ours alone, take all leases."""
         await self._session.open()
 
     async def close(self) -> None:
         """Release everything; idempotent."""
         await self._session.close()
-
-    async def acquire(self) -> Tenure | None:
-        """Take the lease where nobody holds it; None while another does."""
-        ttl_seconds = self._ttl_seconds
-        if ttl_seconds is None:
-            return Tenure(0, math.inf)
-
-        async def run() -> int | None:
-            async with self._session.writing() as connection:
-                return await acquire_leases(connection, self.holder, ttl_seconds)
-
-        self._epoch = await self._session.run("taking the lease", run)
-        return None if self._epoch is None else Tenure(self._epoch, ttl_seconds)
-
-    async def renew(self) -> bool:
-        """Put its end off; False when another has it."""
-
-        async def run() -> bool:
-            async with self._session.writing() as connection:
-                return await renew_leases(connection, self.holder, self._epoch, self._ttl_seconds or TTL_SECONDS)
-
-        return await self._session.run("renewing the lease", run)
-
-    async def release(self) -> None:
-        """Give it back; nothing happens where it is not held."""
-        if self._ttl_seconds is None or self._epoch is None:
-            return
-
-        async def run() -> None:
-            async with self._session.writing() as connection:
-                await release_leases(connection, self.holder, self._epoch)
-
-        await self._session.run("releasing the lease", run)
-        self._epoch = None
 
     async def load(self) -> Memory:
         """State as the last commit and checkpoint left it."""
@@ -123,7 +75,16 @@ class SqlStore:
 
         return await self._session.run("reading the state", run)
 
-    async def commit(self, alerts: Sequence[AlertRecord], decide: Decide, now: float) -> Committed:
+    async def commit(
+        self,
+        alerts: Sequence[AlertRecord],
+        decide: Decide,
+        now: float,
+        *,
+        fences: Collection[Fence] = (),
+        late: bool = False,
+        sent: bool = False,
+    ) -> Committed:
         """One transaction; see the port. `now` is not stored: every row carries the times of its values.
 
         A commit that was cancelled or ran into its deadline may have been written: committing the same again changes nothing.
@@ -132,36 +93,42 @@ class SqlStore:
         rows = await ledger.encode_alerts(alerts)
 
         async def run() -> Committed:
-            async with self._leading() as connection:
-                await ledger.lock_book(connection)
+            async with self._session.writing() as connection:
+                revision = await ledger.lock_book(connection)
+                await check_fences(connection, self.holder, fences, late=late)
                 decision = decide(await ledger.read_book(connection, self._tell))
                 await rows.write(connection)
                 await ledger.write_incidents(connection, decision.incidents)
                 await ledger.write_events(connection, decision.events)
-                await ledger.write_notices(connection, decision.notices)
+                await ledger.write_notices(connection, decision.notices, sent=sent)
                 collapsed = await outbox.collapse(connection, decision.notices)
-            return Committed(decision.incidents, decision.events, decision.notices, collapsed)
+                if not decision.empty:
+                    revision = await ledger.advance_revision(connection)
+            return Committed(decision.incidents, decision.events, decision.notices, collapsed, revision)
 
         return await self._session.run("committing", run)
 
-    async def checkpoint(self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord]) -> None:
+    async def checkpoint(
+        self, progress: Sequence[RuleProgress], alerts: Sequence[AlertRecord], *, fences: Collection[Fence] = ()
+    ) -> None:
         """Write progress in bulk, without touching incidents."""
         rows = await ledger.encode_alerts(alerts)
 
         async def run() -> None:
-            async with self._leading() as connection:
+            async with self._session.writing() as connection:
+                await check_fences(connection, self.holder, fences)
                 await ledger.write_progress(connection, progress)
                 await rows.write(connection)
 
         if progress or alerts:
             await self._session.run("writing the checkpoint", run)
 
-    async def claim(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
+    async def claim(self, channel: str, now: float, limit: int, *, shards: Collection[int] | None = None) -> Sequence[Delivery]:
         """Claim what is due for the channel; see the port. `attempts` is how often each was claimed before."""
 
         async def run() -> Sequence[Delivery]:
-            async with self._leading() as connection:
-                return await outbox.claim(connection, self.holder, channel, now, limit)
+            async with self._session.writing() as connection:
+                return await outbox.claim(connection, self.holder, channel, now, limit, shards)
 
         return await self._session.run("claiming notices", run)
 
@@ -179,7 +146,7 @@ class SqlStore:
         values = outbox.outcome_values(state, now, retry_at, error)
 
         async def run() -> None:
-            async with self._leading() as connection:
+            async with self._session.writing() as connection:
                 await outbox.record(connection, delivery, values, credential)
 
         await self._session.run("recording a delivery", run)
@@ -225,7 +192,7 @@ class SqlStore:
         row = {"digest": digest, "at": now, "files": codec.encode(files)}
 
         async def run() -> None:
-            async with self._leading() as connection:
+            async with self._session.writing() as connection:
                 await ledger.lock_book(connection)
                 await connection.execute(delete(schema.rule_set))
                 await connection.execute(insert(schema.rule_set).values(row))
@@ -245,8 +212,9 @@ class SqlStore:
         """Keep a silence or lease; one of the same id is replaced."""
 
         async def run() -> None:
-            async with self._leading() as connection:
+            async with self._session.writing() as connection:
                 await mute.save_mute(connection, kept)
+                await ledger.advance_revision(connection)
 
         await self._session.run("saving a silence", run)
 
@@ -272,7 +240,8 @@ class SqlStore:
         """End it now, by that person; see the port."""
 
         async def run() -> KeptMute | None:
-            async with self._leading() as connection:
+            async with self._session.writing() as connection:
+                await ledger.advance_revision(connection)
                 return await mute.expire_mute(connection, identity, by, now)
 
         return await self._session.run("ending a silence", run)
@@ -281,7 +250,7 @@ class SqlStore:
         """Keep a deploy; the same one twice is one."""
 
         async def run() -> None:
-            async with self._leading() as connection:
+            async with self._session.writing() as connection:
                 await deploy.add_deploy(connection, told)
 
         await self._session.run("keeping a deploy", run)
@@ -299,7 +268,7 @@ class SqlStore:
         """Keep where a post-mortem stands; one of the same incident is replaced."""
 
         async def run() -> None:
-            async with self._leading() as connection:
+            async with self._session.writing() as connection:
                 await lesson.save_lesson(connection, kept)
 
         await self._session.run("keeping a post-mortem", run)
@@ -331,25 +300,20 @@ class SqlStore:
 
         return await self._session.run("reading deliveries", run)
 
-    @asynccontextmanager
-    async def _leading(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that writes, as the holder of the lease."""
-        async with self._session.writing() as connection:
-            if self._ttl_seconds is not None:
-                await fence(connection, self.holder, self._epoch)
-            yield connection
-
 
 def create_store(
     state_dir: Path,
     database_url: str | None = None,
     *,
-    lease_ttl_seconds: float = TTL_SECONDS,
+    lease_ttl_seconds: float = 15.0,
     tell: Callable[[str], None] | None = None,
     deadline_seconds: float = 10.0,
 ) -> SqlStore:
-    """The store that the settings ask for: SQLite in `state_dir`, or the PostgreSQL at `database_url`, its lease to be acquired."""
+    """The store that the settings ask for: SQLite in `state_dir`, or the PostgreSQL at `database_url`.
+
+    `lease_ttl_seconds`: after so long in silence the server ends a session that holds locks, for its process may be frozen.
+    """
     if not database_url:
         return SqlStore(SqliteDatabase(state_dir / FILE), tell=tell, deadline_seconds=deadline_seconds)
     database = PostgresDatabase(database_url, idle_seconds=lease_ttl_seconds)
-    return SqlStore(database, lease_ttl_seconds=lease_ttl_seconds, tell=tell, deadline_seconds=deadline_seconds)
+    return SqlStore(database, tell=tell, deadline_seconds=deadline_seconds)

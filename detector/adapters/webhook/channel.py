@@ -7,11 +7,12 @@ names any part of it. Which addresses it may reach is the exchange's AddressPoli
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, assert_never
 
 from detector.adapters.webhook.body import build_body
-from detector.ports.channel import Receipt
+from detector.ports.channel import BeforePost, Receipt
 from detector.ports.error import OutsideError, PermanentError, SettingsError, TemporaryError
 from detector.transport.exchange import Exchange, Reply, Request
 from detector.transport.fault import ExchangeError, Fault, describe_target
@@ -45,7 +46,8 @@ class SignedWebhook:
     """The channel "webhook".
 
     With a `secret` every body is signed: `X-Detector-Signature: v1=<hex HMAC-SHA256 over the raw body>`.
-    ValueError for an empty secret.
+    `before_send` is asked of each delivery when the connection exists; what it raises leaves nothing sent. ValueError for an empty
+    secret.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class SignedWebhook:
         *,
         secret: Secret | None = None,
         deadline_seconds: float = _DEADLINE_SECONDS,
+        before_send: BeforePost | None = None,
     ) -> None:
         self._exchange = exchange
         self._url = url
         self._secret = secret
         self._deadline_seconds = deadline_seconds
+        self._before_send = before_send
         if secret is not None and not secret.get_secret_value():
             raise ValueError("webhook: the secret is empty; set DETECTOR_WEBHOOK__SECRET, or leave it out to send unsigned")
 
@@ -96,6 +100,7 @@ class SignedWebhook:
             headers=headers,
             body=body,
             max_bytes=_MAX_ANSWER_BYTES,
+            before_send=partial(self._before_send, delivery) if self._before_send is not None else None,
             repeatable=True,  # the event id tells the receiver of a repetition
         )
 

@@ -1,0 +1,153 @@
+"""Several replicas on one PostgreSQL: a dead one, a frozen one, one that is cut off, a database that is gone.
+
+The TTL is shortened (DETECTOR_LEASE_TTL), so that what takes half a minute in earnest takes seconds here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.kit.faultproxy import BlackHole, Pass, Refuse
+from tests.kit.fleet import Fleet
+from tests.kit.wait import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.kit.postgres import Postgres
+
+pytestmark = pytest.mark.timeout(600)  # whoever waits has patience with a slow machine
+EnterFleet = Callable[..., Awaitable[Fleet]]
+SERVICES = tuple(f"s{number}" for number in range(9))
+
+
+@pytest.fixture
+async def enter_fleet(postgres: Postgres, tmp_path: Path) -> AsyncIterator[EnterFleet]:
+    """Start a fleet on a database of its own; arguments as of `Fleet`."""
+    database = postgres.create_database()
+    async with AsyncExitStack() as stack:
+
+        async def enter(**settings: Any) -> Fleet:
+            fleet = await stack.enter_async_context(Fleet(tmp_path, postgres, database, SERVICES, **settings))
+            await fleet.start()
+            return fleet
+
+        yield enter
+    postgres.drop_database(database)
+
+
+async def test_a_leader_that_dies_is_replaced(enter_fleet: EnterFleet) -> None:
+    """By kill -9: the others lead its shards within the TTL, page what breaks then, and resolve what it opened."""
+    fleet = await enter_fleet(waits={"s1": "6s"})
+    fleet.show(s0=0.5, s1=0.5)
+    await fleet.wait_page("s0")
+    for number in range(3):  # every console shows what one of them opened
+        await fleet.daemons[number].wait_incident("s0")
+    victim = await fleet.find_leader("s0")
+    others = [number for number in range(3) if number != victim]
+    began = time.monotonic()
+    await fleet.daemons[victim].kill()
+    await fleet.wait_shared(*others)
+    assert time.monotonic() - began < 60
+    fleet.show(**dict.fromkeys(SERVICES, 0.5))
+    for service in SERVICES:
+        await fleet.wait_page(service)
+    fleet.show(**dict.fromkeys(SERVICES, 0.0))
+    for service in SERVICES:
+        await fleet.wait_page(service, is_open=False)
+    fleet.check_single()
+
+
+async def test_a_frozen_leader_sends_nothing_when_it_wakes(enter_fleet: EnterFleet) -> None:
+    """SIGSTOP for longer than the TTL during an incident, then SIGCONT: others lead its shards, one alert each, no word late."""
+    fleet = await enter_fleet()
+    fleet.show(s0=0.5)
+    await fleet.wait_page("s0")
+    victim = await fleet.find_leader("s0")
+    others = [number for number in range(3) if number != victim]
+    frozen = fleet.daemons[victim].process
+    frozen.signal(signal.SIGSTOP)
+    fleet.show(**dict.fromkeys(SERVICES, 0.5))
+    await fleet.wait_shared(*others)
+    for service in SERVICES:
+        await fleet.wait_page(service)
+    frozen.signal(signal.SIGCONT)
+    await fleet.wait_shared(0, 1, 2)
+    fleet.show(**dict.fromkeys(SERVICES, 0.0))
+    for service in SERVICES:
+        await fleet.wait_page(service, is_open=False)
+    fleet.check_single()
+
+
+async def test_one_that_loses_only_the_database_makes_no_second_alert(enter_fleet: EnterFleet) -> None:
+    """Cut off for longer than the TTL while services break and heal: the others go on; it pages under their keys at most."""
+    fleet = await enter_fleet()
+    fleet.show(s0=0.5)
+    await fleet.wait_page("s0")
+    for daemon in fleet.daemons:
+        await daemon.wait_metric("detector_incidents", 1, status="open")
+    victim = await fleet.find_leader("s0")
+    others = [number for number in range(3) if number != victim]
+    await fleet.proxies[victim].switch(BlackHole())
+    await fleet.wait_shared(*others)
+    fleet.show(s1=0.5, s2=0.5, s3=0.5)
+    for service in ("s1", "s2", "s3"):
+        await fleet.wait_page(service)
+    fleet.show(s0=0.0, s1=0.0)
+    for service in ("s0", "s1"):
+        await fleet.wait_page(service, is_open=False)
+    await fleet.proxies[victim].switch(Pass())
+    await fleet.wait_shared(0, 1, 2)
+    fleet.show(s2=0.0, s3=0.0)
+    for service in ("s2", "s3"):
+        await fleet.wait_page(service, is_open=False)
+    fleet.check_single()
+
+
+async def test_all_page_while_the_database_is_gone(enter_fleet: EnterFleet) -> None:
+    """What breaks is paged once, what was healed is not resolved; once it is back everything is, and one book holds all."""
+    fleet = await enter_fleet()
+    fleet.show(s0=0.5)
+    await fleet.wait_page("s0")
+    for daemon in fleet.daemons:  # what was committed less than a second before is not known to all
+        await daemon.wait_metric("detector_incidents", 1, status="open")
+    for proxy in fleet.proxies:
+        await proxy.switch(Refuse())
+    await asyncio.sleep(2 * fleet.ttl_seconds)  # every lease has run out
+    fleet.show(s0=0.0, s1=0.5, s2=0.5)
+    for service in ("s1", "s2"):
+        await fleet.wait_page(service)
+    await asyncio.sleep(fleet.ttl_seconds)
+    assert [alert.source for alert in fleet.pagerduty.open_alerts()] == ["s0", "s1", "s2"]
+    for proxy in fleet.proxies:
+        await proxy.switch(Pass())
+    await fleet.wait_page("s0", is_open=False)
+    fleet.show(s1=0.0, s2=0.0)
+    for service in ("s1", "s2"):
+        await fleet.wait_page(service, is_open=False)
+    await fleet.wait_shared(0, 1, 2)
+    fleet.check_single()
+    for number in range(3):
+        await wait_until(partial(_is_over, fleet, number), f"replica {number} shows the end of all")
+
+
+async def _is_over(fleet: Fleet, number: int) -> bool:
+    found = await fleet.daemons[number].incidents()
+    return {each["service"]: each["status"] for each in found} == dict.fromkeys(("s0", "s1", "s2"), "resolved")
+
+
+async def test_a_replica_that_ends_gives_its_shards_away_at_once(enter_fleet: EnterFleet) -> None:
+    """SIGTERM: the others lead its shards long before its leases would have run out, and `for` goes on where it was."""
+    fleet = await enter_fleet(ttl_seconds=30.0, count=2)
+    assert await fleet.daemons[0].stop() == 0
+    await fleet.wait_shared(1, seconds=25.0)
+    fleet.show(s0=0.5)
+    await fleet.wait_page("s0")

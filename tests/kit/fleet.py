@@ -1,0 +1,154 @@
+"""Several real daemons on one real PostgreSQL, each reaching it through a fault proxy of its own.
+
+    scripted Prometheus <- daemon 0..n -> PagerDuty stand-in
+                               |
+                          fault proxy -> PostgreSQL
+
+One rule a service, so that the rules lie on many shards. Who leads which shard is read from the daemons' own metrics.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Self
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from detector.domain.shard import SHARDS, find_shard
+from tests.kit.badprometheus import Answer, BadPrometheus, vector
+from tests.kit.daemon import Daemon, list_settings
+from tests.kit.faultproxy import FaultProxy
+from tests.kit.house import KEY
+from tests.kit.standin import Alert, PagerDuty
+from tests.kit.wait import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.kit.postgres import Postgres
+
+RULE = """\
+  - name: {service}
+    by: [service]
+    every: 1s
+    signals: {{error_rate: value_{service}}}
+    open: error_rate > 0.01
+    for: {wait}
+    recover_for: 2s
+    severity: {{high: "true"}}
+"""
+PATIENCE_SECONDS = 90.0
+TTL_SECONDS = 4.0
+
+
+class Fleet:
+    """`count` daemons and as many services as named; `waits`: `for` of a service's rule, others 0s. Nothing runs before `start`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        postgres: Postgres,
+        database: str,
+        services: tuple[str, ...],
+        *,
+        count: int = 3,
+        waits: dict[str, str] | None = None,
+        ttl_seconds: float = TTL_SECONDS,
+        **settings: str,
+    ) -> None:
+        self.ttl_seconds = ttl_seconds
+        self.source = BadPrometheus()
+        self.pagerduty = PagerDuty({"default": KEY}, calls_per_window=10_000)
+        self.services = services
+        self._values = dict.fromkeys(services, 0.0)
+        self._parts = AsyncExitStack()
+        self.proxies = [FaultProxy(postgres.port) for _ in range(count)]
+        self.daemons = [Daemon(folder / f"replica-{number}", {}) for number in range(count)]
+        self._database = database
+        self._settings = {"lease_ttl": f"{ttl_seconds:g}s", **settings}
+        rules = "".join(RULE.format(service=service, wait=(waits or {}).get(service, "0s")) for service in services)
+        for daemon in self.daemons:
+            daemon.write_rules(errors=f"rules:\n{rules}")
+
+    async def __aenter__(self) -> Self:
+        await self._parts.enter_async_context(self.source)
+        await self._parts.enter_async_context(self.pagerduty)
+        self.source.answer = self._make_answer()
+        for daemon, proxy in zip(self.daemons, self.proxies, strict=True):
+            await self._parts.enter_async_context(proxy)
+            self._parts.push_async_callback(daemon.end)
+            url = f"postgresql://detector@127.0.0.1:{proxy.port}/{self._database}"
+            daemon.settings |= list_settings(self.pagerduty, prometheus_url=self.source.url, database_url=url, **self._settings)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._parts.aclose()
+
+    async def start(self) -> None:
+        """All of them, until every shard is led and each leads its share."""
+        await asyncio.gather(*(daemon.start() for daemon in self.daemons))
+        await self.wait_shared(*range(len(self.daemons)))
+
+    def show(self, **values: float) -> None:
+        """Set the value of these services; the others keep theirs."""
+        self._values |= values
+
+    async def leads(self, number: int) -> set[int]:
+        """Shards that this replica says it leads."""
+        status, body = await self.daemons[number].fetch("/metrics")
+        assert status == 200
+        families = text_string_to_metric_families(body.decode())
+        samples = (sample for family in families if family.name == "detector_leader" for sample in family.samples)
+        return {int(sample.labels["shard"]) for sample in samples if sample.value == 1}
+
+    async def wait_shared(self, *numbers: int, seconds: float = PATIENCE_SECONDS) -> None:
+        """Until these replicas lead every shard, each one shard by one of them, none more than its share."""
+        most = -(-SHARDS // len(numbers))
+
+        async def is_shared() -> bool:
+            led = [await self.leads(number) for number in numbers]
+            return sum(map(len, led)) == SHARDS == len(set().union(*led)) and max(map(len, led)) <= most
+
+        await wait_until(is_shared, f"replicas {numbers} share all shards", seconds=seconds)
+
+    async def find_leader(self, service: str, *numbers: int) -> int:
+        """Which of these replicas (all by default) evaluates the service's rule."""
+        shard = find_rule_shard(service)
+        for number in numbers or range(len(self.daemons)):
+            if shard in await self.leads(number):
+                return number
+        raise AssertionError(f"nobody leads shard {shard} of {service}")
+
+    async def wait_page(self, service: str, *, is_open: bool = True, seconds: float = PATIENCE_SECONDS) -> Alert:
+        """Until the only alert of the service stands so; that alert."""
+        await wait_until(
+            lambda: [alert.is_open for alert in self.alerts_of(service)] == [is_open],
+            f"one alert of {service}, {'open' if is_open else 'resolved'}",
+            seconds=seconds,
+        )
+        return self.alerts_of(service)[0]
+
+    def alerts_of(self, service: str) -> tuple[Alert, ...]:
+        """Its alerts, oldest first."""
+        return tuple(alert for alert in self.pagerduty.alerts() if alert.source == service)
+
+    def check_single(self) -> None:
+        """No service was ever paged twice, and no key opened twice."""
+        paged = [alert.source for alert in self.pagerduty.alerts()]
+        assert len(paged) == len(set(paged)), f"paged twice: {sorted(each for each in paged if paged.count(each) > 1)}"
+        assert not self.pagerduty.duplicates()
+
+    def _make_answer(self) -> Answer:
+        def answer() -> object:
+            query = self.source.queries[-1].parameters.get("query", "")
+            samples = [({"service": name}, repr(value)) for name, value in self._values.items() if f"value_{name}" in query]
+            return vector(*samples, at=time.time())()
+
+        return answer  # type: ignore[return-value]
+
+
+def find_rule_shard(service: str) -> int:
+    """The shard of the batch of a service's rule."""
+    return find_shard("batch", "1000", "0", f"value_{service}")
