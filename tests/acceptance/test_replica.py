@@ -145,9 +145,11 @@ async def _is_over(fleet: Fleet, number: int) -> bool:
 
 
 async def test_a_replica_that_ends_gives_its_shards_away_at_once(enter_fleet: EnterFleet) -> None:
-    """SIGTERM: the others lead its shards long before its leases would have run out, and `for` goes on where it was."""
-    fleet = await enter_fleet(ttl_seconds=30.0, count=2)
+    """SIGTERM: the other leads its shards with its next renewal, before its leases would have run out."""
+    fleet = await enter_fleet(ttl_seconds=15.0, count=2)
+    assert len(await fleet.list_holders()) == 2
     assert await fleet.daemons[0].stop() == 0
-    await fleet.wait_shared(1, seconds=25.0)
+    assert len(await fleet.list_holders() - {""}) == 1  # the other, whatever it has taken by now
+    await fleet.wait_shared(1)
     fleet.show(s0=0.5)
     await fleet.wait_page("s0")

@@ -14,6 +14,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Self
 
+import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
 from detector.domain.shard import SHARDS, find_shard
@@ -40,7 +41,7 @@ RULE = """\
     severity: {{high: "true"}}
 """
 PATIENCE_SECONDS = 90.0
-TTL_SECONDS = 4.0
+TTL_SECONDS = 3.0
 
 
 class Fleet:
@@ -67,6 +68,7 @@ class Fleet:
         self.proxies = [FaultProxy(postgres.port) for _ in range(count)]
         self.daemons = [Daemon(folder / f"replica-{number}", {}) for number in range(count)]
         self._database = database
+        self._address = postgres.url(database)
         self._settings = {"lease_ttl": f"{ttl_seconds:g}s", **settings}
         rules = "".join(RULE.format(service=service, wait=(waits or {}).get(service, "0s")) for service in services)
         for daemon in self.daemons:
@@ -112,6 +114,11 @@ class Fleet:
             return sum(map(len, led)) == SHARDS == len(set().union(*led)) and max(map(len, led)) <= most
 
         await wait_until(is_shared, f"replicas {numbers} share all shards", seconds=seconds)
+
+    async def list_holders(self) -> set[str]:
+        """Who holds leases, as the database has it; "" is nobody."""
+        async with await psycopg.AsyncConnection.connect(self._address) as connection:
+            return {holder for (holder,) in await (await connection.execute("SELECT DISTINCT holder FROM lease")).fetchall()}
 
     async def find_leader(self, service: str, *numbers: int) -> int:
         """Which of these replicas (all by default) evaluates the service's rule."""
