@@ -196,7 +196,7 @@ class Daemon:
             requester=settings.pagerduty.requester or "",
         )
         self._pulse = DaemonPulse(self._poller, clock)
-        self._inbox = Inbox(roster, self._committer, clock, observer)
+        self._inbox = Inbox(roster, self._committer, clock, observer, tenancy=tenancy)
         query = ReadingDesk(store, roster, self._board, self._committer, clock)
         tell = self._metrics.deploy_told
         desk = WritingDesk(self._committer, store, roster, self._reloader, self._board, paging, clock, tell)
@@ -337,6 +337,8 @@ class Daemon:
         await self._poller.stop(patience_seconds=SETTLE_SECONDS)
         await self._baselines.stop()
         await self._cache.close()
+        if self._pulse.store_open:
+            await self._replica.keeper.leave()
         await asyncio.gather(*(dispatcher.stop(DELIVERY_STOP_SECONDS) for dispatcher in self._dispatchers))
         if self._pulse.store_open:
             await self._committer.checkpoint()

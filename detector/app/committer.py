@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from detector.app.alarm import Alarm
 from detector.app.guard import describe_fault, guard, wait_for
-from detector.app.transaction import Job, Write, add_lost, drop_told, fold_book, keep_memory, list_urgent
+from detector.app.transaction import Job, Write, add_lost, drop_told, end_strays, fold_book, keep_memory, list_urgent
 from detector.domain.correlate import correlate
-from detector.domain.incident import Book
+from detector.domain.incident import Book, NoticeKind
 from detector.ports.error import OutsideError, StaleLeaseError, TemporaryError
 
 if TYPE_CHECKING:
@@ -272,7 +273,7 @@ class Committer:
                     write.now,
                     fences=write.fences,
                     late=write.late,
-                    sent=write.paged and not self.alone,
+                    sent=write.sent,
                 )
             except StaleLeaseError as stale:
                 write.drop(stale.shards)
@@ -282,7 +283,7 @@ class Committer:
             write.book = whole = self._recover(book)
             told = drop_told(book, write.transitions) if write.late and not self.alone else write.transitions
             decision = correlate(whole, told, write.catalogue, self._paging, write.now, write.mutes)
-            return add_lost(decision, whole, book)
+            return end_strays(add_lost(decision, whole, book), whole, write.sent)
 
         return decide
 
@@ -298,6 +299,8 @@ class Committer:
         self._roster.mark_stored(write.records)
         self._observer.transitions_seen(write.transitions)
         self._tell(write.book, decision)
+        if write.sent:  # also what another wrote: its row is the one that is sent from now on
+            self._on_commit(replace(decision, notices=write.sent, collapsed=()))
 
     def _note_recovered(self) -> None:
         """What was lost is in the new file now; rows of alerts follow with the next checkpoint."""
@@ -344,9 +347,11 @@ class Committer:
         decision = correlate(self._book, write.transitions, write.catalogue, self._paging, write.now, write.mutes)
         if write.jobs or not decision.empty or not self._backlog:
             self._backlog.append(write)
-        notices = decision.notices if self.alone else list_urgent(decision.notices)
+        notices = decision.notices
+        if not self.alone:
+            write.sent = tuple(list_urgent(notices))
+            notices = (*write.sent, *(each for each in notices if each.kind is NoticeKind.RESOLVE))
         if notices:
-            write.paged = True
             self._offer(notices)
         self._book = fold_book(self._book, decision)
         write.release()

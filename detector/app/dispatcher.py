@@ -13,11 +13,12 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from detector.app.attempt import Outcome, accept, give_back, judge
 from detector.app.fallback import UNDELIVERED
 from detector.app.flight import HELD_GRACE_SECONDS, OPENING, Flight, is_grave_page, make_delivery, remember
+from detector.app.guard import is_set_within
 from detector.app.spare import SPARE_LIMIT, Lane, Spare, SpareQueue, lane_of
 from detector.domain.incident import NoticeKind
 from detector.domain.severity import Severity
@@ -35,13 +36,12 @@ if TYPE_CHECKING:
     from detector.ports.observer import Observer
     from detector.ports.store import Delivery, Store
 
-T = TypeVar("T")
-
 CONCURRENCY = 16
 POLL_SECONDS = 1.0
 IDLE_POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 2.0
 FALLBACK_AFTER_SECONDS = 120.0
+LOST_SECONDS = 5.0  # for what is in memory only: by then it has its row, or it is certain that nobody reaches the store
 _STOP_SHARE = 0.8  # of the time to stop, for what is under way; the rest for writing what came of it
 
 
@@ -84,6 +84,7 @@ class Dispatcher:
         self._claim_began = 0.0
         self._claim_wanted = True
         self._inherits = True  # until the outbox was seen empty: rows of a process before us may be due at any moment
+        self._led: frozenset[int] = frozenset()
         self._record: asyncio.Task[None] | None = None
         self._store_fails = False
         self._stopping = False
@@ -108,7 +109,9 @@ class Dispatcher:
     def offer(self, notices: Sequence[Notice]) -> None:
         """Send what could not be committed, from memory. Offering a notice again changes nothing."""
         for notice in self._mine(notices):
-            if not (notice.id in self._flights or notice.id in self._outcomes or self._spare.find(notice.id)):
+            if self._keeper is not None and notice.kind is NoticeKind.RESOLVE:
+                self._spare.withdraw(notice.key)  # who is cut off resolves nothing; what has not left yet need not any more
+            elif not (notice.id in self._flights or notice.id in self._outcomes or self._spare.find(notice.id)):
                 self._keep(Spare(make_delivery(notice, self._opened.get(notice.key)), due=self._clock.now()))
         self._wakeup.set()
 
@@ -198,8 +201,11 @@ class Dispatcher:
     async def _claim_rows(self, limit: int) -> None:
         now = self._clock.now()
         led = None if self._keeper is None else self._keeper.list_led()
-        if led is not None and not led:
-            return
+        if led is not None:
+            self._inherits |= not led <= self._led  # others may have left rows behind
+            self._led = led
+            if not led:
+                return
         try:
             rows = await self._store.claim(self._channel.name, now, limit, shards=led)
             if self._inherits and not rows:
@@ -309,11 +315,15 @@ class Dispatcher:
             if self._on_failing is not None:
                 self._on_failing(delivery, outcome.detail)
         if outcome.lost:
-            self._outcomes[delivery.id] = outcome  # whoever leads its shard now claims the row
+            if flight.stored:
+                self._outcomes[delivery.id] = outcome  # whoever leads its shard now claims the row
+            else:
+                self._keep(Spare(delivery, due=outcome.at + LOST_SECONDS, order=flight.order))
             return
         if outcome.retry_at is not None:
             order = 0 if flight.held else flight.order
-            self._keep(Spare(delivery, due=outcome.retry_at, stored=flight.stored, held=flight.held, order=order))
+            if self._keeper is None or flight.held or not flight.stored:  # else it has its row now, which its shard's leader sends
+                self._keep(Spare(delivery, due=outcome.retry_at, stored=flight.stored, held=flight.held, order=order))
             if not flight.stored:
                 return
         else:
@@ -386,12 +396,5 @@ class Dispatcher:
         # Held ones count too: their rows are due in the store at the same moment.
         if (due := self._spare.next_due(with_held=True)) is not None and due > self._clock.now():
             seconds = min(seconds, due - self._clock.now())
-        woken = asyncio.ensure_future(self._wakeup.wait())
-        timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        try:
-            done, _ = await asyncio.wait({woken, timer}, return_when=asyncio.FIRST_COMPLETED)
-            if timer in done:
-                self._claim_wanted = True
-        finally:
-            woken.cancel()
-            timer.cancel()
+        if not await is_set_within(self._wakeup, seconds, self._clock):
+            self._claim_wanted = True

@@ -2,27 +2,34 @@
 
 Before it: the API. After it: the committer, which opens and ends incidents as for alerts of our own rules. The states lie in the
 roster under `received/<alertname>`, so that checkpoint and restart keep them; no reload ends them.
+
+Of several replicas each takes what it is sent, on what the store holds at that moment, and writes it at once: the next word may
+come to another. Silence is noticed by the one that leads the name's shard.
 """
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from detector.domain.alert import AlertState, Change, EndReason, Phase, Transition
 from detector.domain.incident import name_alert
 from detector.domain.reception import RECEIVED, doubt, receive, tell
-from detector.ports.error import TemporaryError
+from detector.ports.error import StaleLeaseError, TemporaryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from detector.app.committer import Committer
     from detector.app.roster import Roster
+    from detector.app.tenancy import Tenancy
+    from detector.app.track import Track
     from detector.domain.label import Labels
     from detector.domain.reception import ReceivedAlert
     from detector.ports.clock import Clock
     from detector.ports.observer import Observer
+    from detector.ports.store import Fence
 
 LOOK_SECONDS = 5.0
 MOST_ALERTS = 10_000
@@ -33,7 +40,10 @@ _Changes = dict[str, dict["Labels", AlertState | None]]
 class Inbox:
     """Implements ports.wire.Inbox. It is open once `run` runs, which is after memory was restored."""
 
-    def __init__(self, roster: Roster, committer: Committer, clock: Clock, observer: Observer) -> None:
+    def __init__(
+        self, roster: Roster, committer: Committer, clock: Clock, observer: Observer, *, tenancy: Tenancy | None = None
+    ) -> None:
+        self._tenancy = tenancy if tenancy is not None and tenancy.shared else None  # None: there are no other replicas
         self._roster = roster
         self._committer = committer
         self._clock = clock
@@ -47,6 +57,8 @@ class Inbox:
         if self._since is None:
             raise TemporaryError("the daemon is starting; send it again", attempted=False)
         async with self._lock:
+            if self._tenancy is not None:
+                await self._tenancy.follow_received({alert.rule for alert in alerts})
             now = self._clock.now()
             changes: _Changes = {}
             transitions: list[Transition] = []
@@ -80,12 +92,14 @@ class Inbox:
     async def look(self) -> None:
         """Mark what is known no more; end what a human resolved while its sender was silent."""
         async with self._lock:
+            if self._tenancy is not None:
+                await self._tenancy.follow_received()
             now = self._clock.now()
             since = now if self._since is None else self._since
             changes: _Changes = {}
             transitions: list[Transition] = []
             active: set[str] | None = None
-            for track in self._roster.received():
+            for track in self._list_led():
                 for labels, state in track.states.items():
                     found = doubt(track.name, state, now, since)
                     if found is not None:
@@ -97,10 +111,24 @@ class Inbox:
                             changes.setdefault(track.name, {})[labels] = None
                             transitions.append(tell(Change.ENDED, track.name, state, now, EndReason.HUMAN.value))
             if changes:
-                await self._settle(changes, transitions)
+                await self._settle_silent(changes, transitions)
             for track in self._roster.received():
                 if not (track.states or track.stored or track.dirty):
                     self._roster.forget(track.name)
+
+    def _list_led(self) -> list[Track]:
+        return [track for track in self._roster.received() if self._tenancy is None or self._tenancy.leads(track.name)]
+
+    async def _settle_silent(self, changes: _Changes, transitions: Sequence[Transition]) -> None:
+        """At once; where there are other replicas name by name, each under the lease of its shard."""
+        tenancy = self._tenancy
+        if tenancy is None:
+            await self._settle(changes, transitions)
+            return
+        for rule, states in changes.items():
+            own = [transition for transition in transitions if transition.rule == rule]
+            with suppress(StaleLeaseError):  # whoever leads it now will notice
+                await self._settle({rule: states}, own, tenancy.make_fence(rule))
 
     def _find(self, rule: str, labels: Labels) -> AlertState | None:
         found = self._roster.states(rule).get(labels)
@@ -111,8 +139,8 @@ class Inbox:
         incidents = self._committer.book.incidents.values()
         return {key for one in incidents if one.status.active for key, alert in one.alerts.items() if alert.firing}
 
-    async def _settle(self, changes: _Changes, transitions: Sequence[Transition]) -> None:
-        """Commit where something happened, then make it the present; else the checkpoint writes it."""
+    async def _settle(self, changes: _Changes, transitions: Sequence[Transition], fence: Fence | None = None) -> None:
+        """Commit where something happened, then make it the present; else the checkpoint writes it, where no other reads it."""
         split = {
             rule: ({labels: state for labels, state in states.items() if state is not None}, _list_dropped(states.items()))
             for rule, states in changes.items()
@@ -123,13 +151,13 @@ class Inbox:
             for rule, (changed, dropped) in split.items():
                 self._roster.track(rule).swap(changed, dropped)
 
-        if transitions:
+        if transitions or (split and self._tenancy is not None):
             records = [
                 record
                 for rule, (changed, dropped) in split.items()
                 for record in self._roster.track(rule).records(changed, dropped)
             ]
-            await self._committer.submit(records, transitions, swap)
+            await self._committer.submit(records, transitions, swap, fence)
             self._count()
         else:
             swap()

@@ -11,10 +11,11 @@ Where the store is this process's alone, every shard is led always and nothing i
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from detector.app.guard import describe_fault
+from detector.app.guard import describe_fault, is_set_within
 from detector.domain.shard import SHARDS, find_shard
 from detector.domain.share import Roll, Share, plan_share
 from detector.ports.error import NotOursError, OutsideError
@@ -32,6 +33,7 @@ TTL_SECONDS = 15.0
 ROUNDS = 3  # within one TTL
 LETTING_GO_SECONDS = 0.5
 LOOK_SECONDS = 0.5
+PATIENCE_SECONDS = 2.0
 RELEASE_SECONDS = 3.0
 MARGIN_SECONDS = 0.2  # an exchange ends this long before the lease does
 
@@ -73,7 +75,8 @@ class LeaseKeeper:
         self._told: frozenset[int] = frozenset()
         self._listeners: list[Callable[[], None]] = []
         self._round = asyncio.Lock()
-        self._ended = False
+        self._hurried = asyncio.Event()
+        self._going = self._ended = False
         self.busy: Callable[[], Collection[int]] = frozenset
         self.settle: Callable[[], Awaitable[object]] | None = None
         self.is_blind: Callable[[], bool] = lambda: False
@@ -156,9 +159,15 @@ class LeaseKeeper:
     async def run(self) -> None:
         """Keep the leases until cancelled. Guard this."""
         while not self.exclusive:
-            await self._clock.sleep(LETTING_GO_SECONDS if self._leaving or self._failing_since else self.ttl_seconds / ROUNDS)
+            soon = self._leaving or self._failing_since is not None
+            await is_set_within(self._hurried, LETTING_GO_SECONDS if soon else self.ttl_seconds / ROUNDS, self._clock)
+            self._hurried.clear()
             await self.keep()
         self.look()
+
+    def hurry(self) -> None:
+        """Somebody left a shard free: the next round is now."""
+        self._hurried.set()
 
     async def run_look(self) -> None:
         """Notice leases that ran out between rounds. Guard this."""
@@ -186,11 +195,12 @@ class LeaseKeeper:
             give = await self._list_given()
             began = self._clock.monotonic()
             try:
-                tenure = await self._registry.keep(self._plan, self.ttl_seconds, give=give, blind=self.is_blind())
-            except OutsideError as fault:
-                if self._failing_since is None:
-                    self._failing_since = self._clock.monotonic()  # not when it was asked: we may have been frozen since
-                    self._observer.trouble("leases", f"{describe_fault(fault)}; tried again every {LETTING_GO_SECONDS:g} s")
+                async with asyncio.timeout(max(PATIENCE_SECONDS, self.ttl_seconds / ROUNDS)):
+                    tenure = await self._registry.keep(
+                        self._plan, self.ttl_seconds, give=give, blind=self.is_blind(), going=self._going
+                    )
+            except (OutsideError, TimeoutError) as fault:
+                self._note_failing("no answer in time" if isinstance(fault, TimeoutError) else describe_fault(fault))
                 return False
             self._failing_since = None
             self._replicas = tenure.replicas
@@ -203,6 +213,17 @@ class LeaseKeeper:
             self.look()
             self._tell()
         return True
+
+    async def leave(self) -> None:
+        """The process is about to end: give up what nothing is under way for, and the rest as that ends, by `run`. Bounded."""
+        if self.exclusive:
+            return
+        self._going = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                if await self.keep():
+                    await self.keep()
+        self.hurry()
 
     async def release(self) -> None:
         """Give everything up at once: the process ends. Bounded; a store that does not answer lets the leases run out."""
@@ -217,8 +238,14 @@ class LeaseKeeper:
         except (OutsideError, TimeoutError) as fault:
             self._observer.trouble("leases", f"not released, they end by themselves: {describe_fault(fault)}")
 
+    def _note_failing(self, why: str) -> None:
+        if self._failing_since is None:
+            self._failing_since = self._clock.monotonic()  # not when it was asked: we may have been frozen since
+            self._observer.trouble("leases", f"{why}; tried again every {LETTING_GO_SECONDS:g} s")
+
     def _plan(self, roll: Roll) -> Share:
-        share = plan_share(roll, self._registry.holder)
+        me = self._registry.holder
+        share = Share(surplus=roll.list_held(me)) if self._going else plan_share(roll, me)
         if not self._leaving:
             self._leaving_since = self._clock.monotonic()
         self._leaving = share.surplus

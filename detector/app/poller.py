@@ -73,14 +73,19 @@ class Poller:
         self._clock = clock
         self._observer = observer
         self._batches: dict[BatchKey, Batch] = {}
+        self._rules: dict[str, Rule] = {}
         self._running: dict[BatchKey, _Running] = {}
         self._evaluations: dict[str, asyncio.Task[None]] = {}
+        self._passed: dict[str, float] = {}
+        if tenancy is not None:
+            tenancy.on_gained = self.catch_up
         self.last_tick = clock.monotonic()
         self.lag_seconds = 0.0
 
     def set_rules(self, rules: Sequence[Rule]) -> None:
         """Run these from now on. A batch that stays keeps its slots; evaluations under way end by themselves."""
         self._batches = {batch.key: batch for batch in make_batches(rules, self._name_query)}
+        self._rules = {rule.name: rule for rule in rules}
         if self._tenancy is not None:
             self._tenancy.assign(self._batches)
         for key in self._running.keys() - self._batches.keys():
@@ -97,17 +102,27 @@ class Poller:
         if batch is None:
             return
         free = []
+        tenancy = self._tenancy if self._tenancy is not None and self._tenancy.shared else None
         for rule in batch.rules:
-            if self._tenancy is not None and not self._tenancy.may_run(rule.name):
-                continue  # another replica does
+            if tenancy is not None and not tenancy.may_run(rule.name):
+                self._passed[rule.name] = slot  # another replica does
+                continue
             busy = rule.name in self._evaluations
             if missed or busy:
                 self._observer.slots_missed(rule.name, missed + busy)
             if not busy:
+                self._passed.pop(rule.name, None)
                 free.append(rule)
         for start in range(0, len(free), CROWD):
             crowd = free[start : start + CROWD]
             self._spawn(self._begin(crowd, slot), [rule.name for rule in crowd])
+
+    def catch_up(self, name: str, reached: float | None) -> None:
+        """This replica leads the rule now, which was last evaluated at `reached`: run the newest slot that was left out."""
+        slot = self._passed.pop(name, None)
+        rule = self._rules.get(name)
+        if slot is not None and rule is not None and name not in self._evaluations and (reached is None or reached < slot):
+            self._spawn(self._begin([rule], slot), [name])
 
     async def run_lag(self) -> None:
         """Measure how late the loop is, and keep `last_tick`. Guard this."""
@@ -124,6 +139,7 @@ class Poller:
         tickers = [running.task for running in self._running.values()]
         self._running.clear()
         self._batches.clear()
+        self._rules.clear()
         for task in tickers:
             task.cancel()
         await asyncio.gather(*tickers, return_exceptions=True)

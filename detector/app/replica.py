@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from detector.ports.observer import Observer
 
 POLL_SECONDS = 0.5
+REST = 4.0  # times what a look took: a book of thousands of incidents in a storm of commits is not all that we do
 DOUBT_SECONDS = 5.0  # between two looks
 EXCHANGE_SECONDS = 10.0  # the longest deadline of a page's exchange
 WHY = "another replica may have been sending the page while it was resolved"
@@ -85,15 +86,18 @@ class Replica:
     async def run(self) -> None:
         """Follow what others commit, until cancelled. Guard this."""
         while True:
+            began = self._clock.monotonic()
             await self.follow()
-            await self._clock.sleep(POLL_SECONDS)
+            await self._clock.sleep(max(POLL_SECONDS, REST * (self._clock.monotonic() - began)))
 
     async def follow(self) -> None:
         """One look; what fails is seen with the next. All now and then: a version before this one does not count its commits."""
         if self.keeper.away:
             return
         try:
-            revision = await self._registry.read_revision()
+            revision, is_any_free = await self._registry.read_sign()
+            if is_any_free:
+                self.keeper.hurry()
             fully = self._clock.monotonic() - self._read_fully >= self.keeper.ttl_seconds
             if revision == self._committer.revision and not fully:
                 return

@@ -76,6 +76,12 @@ class SpareQueue:
         """Forget the notice, where it is here."""
         self._spares.pop(notice, None)
 
+    def withdraw(self, key: str) -> None:
+        """Forget openings of that key that have no row."""
+        gone = [name for name, each in self._spares.items() if each.delivery.key == key and not each.stored]
+        for name in gone:
+            del self._spares[name]
+
     def forget_held(self, before: float) -> None:
         """Forget the held that were due before that moment: the store answers, and did not give them back."""
         self._spares = {name: each for name, each in self._spares.items() if not (each.held and each.due < before)}

@@ -15,12 +15,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from detector.app.guard import describe_fault
+from detector.domain.reception import PREFIX as RECEIVED_PREFIX
 from detector.domain.resumption import resume
 from detector.domain.shard import find_shard
 from detector.ports.error import OutsideError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from detector.app.committer import Committer
     from detector.app.lease import LeaseKeeper
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from detector.ports.store import Fence
 
 RETRY_SECONDS = 1.0
+RECEIVED_SECONDS = 2.0  # whoever sends waits for its answer
 
 
 def find_batch_shard(key: BatchKey) -> int:
@@ -40,7 +42,7 @@ def find_batch_shard(key: BatchKey) -> int:
 
 
 class Tenancy:
-    """`attach` before anything runs: whose book is looked into."""
+    """`attach` before anything runs: whose book is looked into. `on_gained` hears of a rule and how far it came."""
 
     def __init__(
         self,
@@ -61,6 +63,7 @@ class Tenancy:
         self._wakeup = asyncio.Event()
         self._shadowed = float("-inf")
         self._failing = ""
+        self.on_gained: Callable[[str, float | None], None] = lambda _rule, _reached: None
         keeper.listen(self._wakeup.set)
 
     def attach(self, committer: Committer) -> None:
@@ -103,6 +106,33 @@ class Tenancy:
         """Whether what was worked out under the fence may become the present in memory."""
         return fence is None or self._keeper.away or (fence == self.make_fence(rule) and self.may_run(rule))
 
+    @property
+    def shared(self) -> bool:
+        """Whether other replicas may be about."""
+        return not self._keeper.exclusive
+
+    async def follow_received(self, rules: Collection[str] | None = None) -> None:
+        """Make what the store holds of alerts sent here the present: another replica may have had the last word. None: of all.
+
+        Where the store does not answer, or is behind memory, memory goes on.
+        """
+        if self._is_behind():
+            return
+        try:
+            async with asyncio.timeout(RECEIVED_SECONDS):
+                memory = await self._registry.load_alerts(RECEIVED_PREFIX if rules is None else rules)
+        except (OutsideError, TimeoutError):
+            return
+        if self._is_behind():
+            return
+        known = memory.alerts.keys() | {track.name for track in self._roster.received()}
+        for name in known if rules is None else rules:
+            self._roster.replace(name, memory)
+
+    def _is_behind(self) -> bool:
+        """Whether memory may hold what the store does not have yet."""
+        return self._keeper.away or self._committer is None or self._committer.failing
+
     def drop(self, rule: str) -> None:
         """Another replica leads it, or did: its states in memory are worth nothing."""
         self._read_under.pop(rule, None)
@@ -136,9 +166,7 @@ class Tenancy:
 
     async def look(self) -> bool:
         """Read what is due; False where it is to be tried again soon."""
-        if (
-            self._keeper.away or self._committer is None or self._committer.failing
-        ):  # memory may hold what the store does not have yet
+        if self._is_behind():
             self._shadowed = float("-inf")
             return False
         gained = {name: shard for name, shard in self._shards.items() if self._keeper.leads(shard) and not self._owns(name, shard)}
@@ -173,6 +201,7 @@ class Tenancy:
             if self.find_shard(name) == shard and self._keeper.make_fence(shard).epoch == epochs[name]:
                 self._roster.replace(name, memory)
                 self._read_under[name] = epochs[name]
+                self.on_gained(name, self._roster.progress(name).last_evaluation)
                 self._observer.alerts_counted(name, dict(self._roster.counts(name)))
 
     async def _shadow(self) -> None:

@@ -54,6 +54,20 @@ def list_urgent(notices: Sequence[Notice]) -> list[Notice]:
     return through_pagerduty or grave
 
 
+def end_strays(decision: Decision, book: Book, sent: Sequence[Notice]) -> Decision:
+    """The decision, and a resolve for each page that left from memory under a key that no incident knows.
+
+    Two replicas that were cut off may have seen the breach begin at different moments, or fewer relapses: of two keys one stands.
+    """
+    keys = {page.key for incident in fold_book(book, decision).incidents.values() for page in incident.pages}
+    strays = [_end_stray(notice) for notice in sent if notice.channel == PAGERDUTY and notice.key not in keys]
+    return replace(decision, notices=(*decision.notices, *strays)) if strays else decision
+
+
+def _end_stray(notice: Notice) -> Notice:
+    return replace(notice, id=f"{notice.id}-stray", kind=NoticeKind.RESOLVE)
+
+
 def drop_told(book: Book, transitions: Sequence[Transition]) -> list[Transition]:
     """Without a store that is told as down where another replica has told of the same outage."""
     incident = book.incidents.get(STORE_DOWN_ID)
@@ -87,13 +101,18 @@ class Write:
     now: float
     mutes: tuple[Mute, ...] = ()
     book: Book = field(default_factory=Book)
-    paged: bool = False
+    sent: tuple[Notice, ...] = ()
     _released: bool = False
 
     @property
     def late(self) -> bool:
         """Whether memory goes by it already, and its pages may have left."""
         return self._released
+
+    @property
+    def paged(self) -> bool:
+        """Whether pages were handed over from memory, beside what other replicas do."""
+        return bool(self.sent)
 
     @property
     def fences(self) -> frozenset[Fence]:

@@ -32,6 +32,7 @@ from detector.domain.incident import (
 from detector.domain.ledger import Ledger, Paging
 from detector.domain.mute import Mute
 from detector.domain.page import open_pages
+from detector.domain.reception import is_received
 from detector.domain.recovery import begin_verification, finish, list_verifications, needs_probes
 from detector.domain.severity import Severity
 from detector.domain.storm import fold, leave_storm, settle_storms
@@ -113,8 +114,9 @@ def _find_to_join(ledger: Ledger, transition: Transition, alert: JoinedAlert) ->
 
 def _begin_again(ledger: Ledger, incident: Incident, alert: JoinedAlert) -> None:
     known = incident.alerts[alert.key]
-    if known.firing or (known.fired, known.breached) == (alert.fired, alert.breached):
-        return  # told twice
+    over = known.ended is not None and alert.fired <= known.ended and alert.breached == known.breached
+    if known.firing or over or (known.fired, known.breached) == (alert.fired, alert.breached):
+        return  # told twice, perhaps by two replicas, of which one was cut off meanwhile
     if not incident.status.active:
         _relapse(ledger, incident, alert)
         return
@@ -233,6 +235,8 @@ def _relapse(ledger: Ledger, incident: Incident, alert: JoinedAlert, *, repage: 
 
 def _end(ledger: Ledger, transition: Transition) -> None:
     for incident, alert in _find_firing(ledger, transition):
+        if is_received(alert.rule) and transition.state.breached is not None and transition.state.breached < alert.breached:
+            continue  # word of an earlier firing, which one of several replicas took and was late to write
         signals = alert.signals if alert.absent else transition.state.signals or alert.signals
         ended = replace(alert, ended=transition.at, ended_reason=transition.reason, signals=signals, unknown="")
         ledger.touch(incident)

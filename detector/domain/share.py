@@ -36,6 +36,10 @@ class Roll:
     leases: tuple[Lease, ...]
     replicas: frozenset[str]
 
+    def list_held(self, holder: str) -> frozenset[int]:
+        """Shards whose row names it, expired ones too."""
+        return frozenset(lease.shard for lease in self.leases if lease.holder == holder)
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -55,7 +59,7 @@ def find_quota(replicas: Collection[str], me: str, shards: int = SHARDS) -> int:
 def plan_share(roll: Roll, me: str) -> Share:
     """What `me` takes and has too many of. What is one's own counts as held even when it has expired: nobody took it meanwhile."""
     quota = find_quota(roll.replicas, me, len(roll.leases))
-    mine = sorted(lease.shard for lease in roll.leases if lease.holder == me)
+    mine = sorted(roll.list_held(me))
     # each replica begins elsewhere, so that those that start together rarely want the same row
     free = sorted(
         (lease.shard for lease in roll.leases if lease.free and lease.holder != me),

@@ -43,18 +43,27 @@ class Registry(Protocol):
         """The name of this process in the leases."""
 
     async def keep(
-        self, plan: Callable[[Roll], Share], ttl_seconds: float, *, give: Collection[int] = (), blind: bool = False
+        self,
+        plan: Callable[[Roll], Share],
+        ttl_seconds: float,
+        *,
+        give: Collection[int] = (),
+        blind: bool = False,
+        going: bool = False,
     ) -> Tenure:
-        """One round: give up `give`, put off the end of what is held, beat, and take what `plan` wants of what is free."""
+        """One round: give up `give`, put off the end of what is held, beat, and take what `plan` wants of what is free.
+
+        `going`: be counted no more instead of beating, so that the others' shares grow.
+        """
 
     async def release(self) -> None:
         """Give everything up at once, and be counted no more."""
 
-    async def load_alerts(self, rules: Collection[str]) -> Memory:
-        """Alert states and progress of these rules, as last written by whoever."""
+    async def load_alerts(self, rules: Collection[str] | str) -> Memory:
+        """Alert states and progress of these rules, as last written by whoever; a string is what their names begin with."""
 
-    async def read_revision(self) -> int:
-        """A number that grows with every commit of anybody."""
+    async def read_sign(self) -> tuple[int, bool]:
+        """A number that grows with every commit of anybody, and whether a shard is free."""
 
     async def read_book(self) -> tuple[int, Mapping[str, Incident]]:
         """The revision, and the incidents that `load` gives, of one moment."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeAlias
 
 from detector.domain.alert import AlertState, RuleProgress
 from detector.domain.deploy import Deploy
-from detector.domain.incident import Book, Decision, Event, Incident, NoticeKind
+from detector.domain.incident import Book, Decision, Event, Incident, Notice, NoticeKind
 from detector.domain.label import Labels
 from detector.domain.postmortem import Hop, Lesson
 from detector.domain.severity import Severity
@@ -145,14 +145,15 @@ class Store(Protocol):
         *,
         fences: Collection[Fence] = (),
         late: bool = False,
-        sent: bool = False,
+        sent: Collection[Notice] = (),
     ) -> Committed:
         """One transaction; see the module. Returns what was decided and what collapsed.
 
         A RESOLVE notice whose key has only never-claimed triggers collapses with them. Writing a notice whose id exists changes
         nothing. An empty decision with no alerts writes nothing. Raises StaleLeaseError, having written nothing, where a fence does
         not stand: another holds the shard, or its lease has expired; `late`: an expired lease that nobody took since will do.
-        `sent`: openings among the notices have left already, so that they never collapse.
+        `sent`: openings that may have left from memory, beside what other processes send: they count as tried, so that they never
+        collapse, and are in doubt (`ports.lease`).
         """
 
     async def checkpoint(

@@ -10,8 +10,10 @@ One rule a service, so that the rules lie on many shards. Who leads which shard 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import AsyncExitStack
+from itertools import pairwise
 from typing import TYPE_CHECKING, Self
 
 import psycopg
@@ -24,6 +26,7 @@ from tests.kit.faultproxy import FaultProxy
 from tests.kit.house import KEY
 from tests.kit.standin import Alert, PagerDuty
 from tests.kit.wait import wait_until
+from tests.kit.web import request
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
 RULE = """\
   - name: {service}
     by: [service]
-    every: 1s
+    every: {every}
     signals: {{error_rate: value_{service}}}
     open: error_rate > 0.01
     for: {wait}
@@ -57,6 +60,7 @@ class Fleet:
         count: int = 3,
         waits: dict[str, str] | None = None,
         ttl_seconds: float = TTL_SECONDS,
+        every: str = "1s",
         **settings: str,
     ) -> None:
         self.ttl_seconds = ttl_seconds
@@ -64,13 +68,14 @@ class Fleet:
         self.pagerduty = PagerDuty({"default": KEY}, calls_per_window=10_000)
         self.services = services
         self._values = dict.fromkeys(services, 0.0)
+        self._asked: dict[str, list[float]] = {service: [] for service in services}
         self._parts = AsyncExitStack()
         self.proxies = [FaultProxy(postgres.port) for _ in range(count)]
         self.daemons = [Daemon(folder / f"replica-{number}", {}) for number in range(count)]
         self._database = database
         self._address = postgres.url(database)
         self._settings = {"lease_ttl": f"{ttl_seconds:g}s", **settings}
-        rules = "".join(RULE.format(service=service, wait=(waits or {}).get(service, "0s")) for service in services)
+        rules = "".join(RULE.format(service=service, wait=(waits or {}).get(service, "0s"), every=every) for service in services)
         for daemon in self.daemons:
             daemon.write_rules(errors=f"rules:\n{rules}")
 
@@ -104,6 +109,19 @@ class Fleet:
         families = text_string_to_metric_families(body.decode())
         samples = (sample for family in families if family.name == "detector_leader" for sample in family.samples)
         return {int(sample.labels["shard"]) for sample in samples if sample.value == 1}
+
+    async def send_alert(self, number: int, service: str, *, over: bool = False) -> int:
+        """Play another Prometheus that sends an alert of the service to this replica, or its end; the status it gets."""
+        alert = {
+            "labels": {"alertname": "Elsewhere", "service": service, "severity": "critical"},
+            "startsAt": "2026-01-01T00:00:00Z",
+            "endsAt": f"{2026 if over else 2999}-01-01T01:00:00Z",
+        }
+        body = json.dumps([alert]).encode()
+        headers = {"Content-Type": "application/json"}
+        port = self.daemons[number].port
+        status, _ = await asyncio.to_thread(request, port, "POST", "/api/v2/alerts", body, headers)
+        return status
 
     async def wait_shared(self, *numbers: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Until these replicas lead every shard, each one shard by one of them, none more than its share."""
@@ -141,6 +159,14 @@ class Fleet:
         """Its alerts, oldest first."""
         return tuple(alert for alert in self.pagerduty.alerts() if alert.source == service)
 
+    def find_gap_seconds(self, since: float) -> float:
+        """The longest time since that monotonic moment in which nobody evaluated some service's rule."""
+        gaps = []
+        for times in self._asked.values():
+            moments = [since, *(at for at in times if at >= since), time.monotonic()]
+            gaps += [later - earlier for earlier, later in pairwise(moments)]
+        return max(gaps)
+
     def check_single(self) -> None:
         """No service was ever paged twice, and no key opened twice."""
         paged = [alert.source for alert in self.pagerduty.alerts()]
@@ -150,6 +176,8 @@ class Fleet:
     def _make_answer(self) -> Answer:
         def answer() -> object:
             query = self.source.queries[-1].parameters.get("query", "")
+            if query.removeprefix("value_") in self._asked:
+                self._asked[query.removeprefix("value_")].append(time.monotonic())
             samples = [({"service": name}, repr(value)) for name, value in self._values.items() if f"value_{name}" in query]
             return vector(*samples, at=time.time())()
 

@@ -157,7 +157,7 @@ class MemoryStore:
         *,
         fences: Collection[Fence] = (),
         late: bool = False,
-        sent: bool = False,
+        sent: Collection[Notice] = (),
     ) -> Committed:
         """All or nothing: `decide` runs before anything is written. It is one process's own: there are no fences."""
         del now, late, sent

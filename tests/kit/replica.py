@@ -5,7 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from sqlalchemy import update
+
 from detector.adapters.store import SqlStore
+from detector.adapters.store.schema import lease, replica
 from detector.domain.share import find_quota, plan_share
 
 if TYPE_CHECKING:
@@ -25,6 +28,13 @@ async def open_alone(store: Store) -> None:
 async def keep(store: SqlStore, *, ttl_seconds: float = TTL_SECONDS, give: frozenset[int] = frozenset()) -> Tenure:
     """One round of a replica that takes its share and gives up `give`."""
     return await store.registry.keep(partial(plan_share, me=store.holder), ttl_seconds, give=give)
+
+
+async def expire(store: SqlStore) -> None:
+    """As if the TTL had passed: every lease is over and nobody lives."""
+    async with store._session.writing() as connection:
+        for table in (lease, replica):
+            await connection.execute(update(table).values(expires=0.0))
 
 
 def list_surplus(store: SqlStore, tenure: Tenure) -> frozenset[int]:

@@ -16,8 +16,8 @@ ORACLES = {"check_oracle", "judge", "play_rounds", "play_barrage"}
 WITHOUT_ORACLE = {
     "acceptance/test_channel.py": "measures latency, or plays what was never paged, or watches channels beside PagerDuty",
     "acceptance/test_road.py": "channels beside PagerDuty",
-    "acceptance/test_replicas.py": "three daemons; it counts alerts and incidents at its end itself",
-    "soak/test_churn.py": "as above",
+    "acceptance/test_replica.py": "three daemons; it counts alerts and incidents at its end itself",
+    "soak/test_replica.py": "as above",
     "soak/test_dead_channel.py": "a dispatcher on virtual time",
 }
 

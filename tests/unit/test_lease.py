@@ -2,97 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
 
 import pytest
 
-from detector.app.lease import LeaseKeeper
+from detector.app.lease import ROUNDS, LeaseKeeper
 from detector.domain.incident import NoticeKind
 from detector.domain.severity import Severity
 from detector.domain.shard import SHARDS, find_shard
-from detector.domain.share import Lease, Roll, Share
-from detector.ports.error import NotOursError, TemporaryError
-from detector.ports.lease import Doubt, Tenure
-from detector.ports.store import Delivery, Memory
+from detector.ports.error import NotOursError
+from detector.ports.store import Delivery
 from tests.kit.clock import VirtualClock
+from tests.kit.leaserow import LeaseRows
 from tests.kit.observer import RecordingObserver
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
-
-    from detector.domain.incident import Incident
-
 TTL = 15.0
-
-
-class Rows:
-    """The leases in a dictionary, with one's own and others' rounds played by hand. Implements ports.lease.Registry."""
-
-    exclusive = False
-    holder = "me"
-
-    def __init__(self) -> None:
-        self.held: dict[int, str] = {}
-        self.epoch = dict.fromkeys(range(SHARDS), 0)
-        self.others: dict[str, bool] = {}
-        self.failing = False
-        self.rounds = 0
-        self.on_keep: Callable[[], None] = lambda: None
-
-    async def keep(
-        self, plan: Callable[[Roll], Share], ttl_seconds: float, *, give: Collection[int] = (), blind: bool = False
-    ) -> Tenure:
-        """One round, on rows that expire when a test says so."""
-        del ttl_seconds
-        self.rounds += 1
-        self.on_keep()
-        if self.failing:
-            raise TemporaryError("no database")
-        for shard in give:
-            self.held.pop(shard, None)
-        leases = tuple(Lease(shard, self.held.get(shard, ""), self.epoch[shard], expired=False) for shard in range(SHARDS))
-        for shard in plan(Roll(leases, frozenset({"me", *self.others}))).take:
-            self.take(shard, "me")
-        mine = {shard: self.epoch[shard] for shard, name in self.held.items() if name == "me"}
-        return Tenure(mine, {"me": blind, **self.others})
-
-    def take(self, shard: int, name: str) -> None:
-        """It changes hands."""
-        self.held[shard] = name
-        self.epoch[shard] += 1
-
-    async def release(self) -> None:
-        """Nothing is held any more."""
-        if self.failing:
-            raise TemporaryError("no database")
-        self.held = {shard: name for shard, name in self.held.items() if name != "me"}
-
-    async def load_alerts(self, rules: Collection[str]) -> Memory:
-        """Not asked here."""
-        raise NotImplementedError(rules)
-
-    async def read_revision(self) -> int:
-        """Not asked here."""
-        raise NotImplementedError
-
-    async def read_book(self) -> tuple[int, Mapping[str, Incident]]:
-        """Not asked here."""
-        raise NotImplementedError
-
-    async def list_doubts(self, resolved_before: float) -> Sequence[Doubt]:
-        """Not asked here."""
-        raise NotImplementedError(resolved_before)
-
-    async def settle_doubts(self, notices: Collection[str]) -> None:
-        """Not asked here."""
-        raise NotImplementedError(notices)
 
 
 class World:
     """A keeper with everything about it."""
 
     def __init__(self) -> None:
-        self.rows = Rows()
+        self.rows = LeaseRows()
         self.clock = VirtualClock()
         self.observer = RecordingObserver()
         self.metric: dict[int, bool] = {}
@@ -235,6 +166,34 @@ async def test_release_ends_everything_even_where_the_database_is_away(world: Wo
     world.rows.failing = False
     await world.keeper.keep()
     assert not world.keeper.list_led()
+
+
+async def test_who_ends_is_counted_no_more_and_gives_up_what_is_idle(world: World) -> None:
+    """At once what nothing is under way for, the rest as that ends; it beats no more, so that the others' shares grow."""
+    await world.keeper.keep()
+    world.keeper.busy = lambda: {3}
+    await world.keeper.leave()
+    assert not world.rows.counted
+    assert not world.keeper.list_led()
+    assert world.rows.held == {3: "me"}
+    world.keeper.busy = frozenset
+    await world.keeper.keep()
+    assert not world.rows.held
+
+
+async def test_a_free_shard_is_taken_before_the_next_round_is_due(world: World) -> None:
+    """Somebody left: the next round is now."""
+    rounds = asyncio.create_task(world.keeper.run())
+    try:
+        await world.clock.run(TTL / ROUNDS + 0.1)
+        before = world.rows.rounds
+        world.keeper.hurry()
+        await world.clock.run(0.1)
+        assert world.rows.rounds == before + 1
+        await world.clock.run(0.1)
+        assert world.rows.rounds == before + 1
+    finally:
+        rounds.cancel()
 
 
 async def test_a_store_of_ones_own_asks_nothing(world: World) -> None:

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from detector.app.transaction import Job, Write, drop_told, keep_memory, list_urgent
+from detector.app.transaction import Job, Write, drop_told, end_strays, keep_memory, list_urgent
 from detector.domain.alert import AlertState, Change, Phase, Transition
 from detector.domain.catalogue import Catalogue
-from detector.domain.incident import STORE_DOWN_ID, Book, NoticeKind
+from detector.domain.incident import STORE_DOWN_ID, Book, Decision, NoticeKind, Page
 from detector.domain.severity import Severity
 from detector.ports.error import StaleLeaseError
 from detector.ports.store import Fence
@@ -45,6 +45,19 @@ def test_without_pagerduty_other_channels_are_told() -> None:
     assert list_urgent([mail, make_notice(2, NoticeKind.RESOLVE, severity=Severity.HIGH, channel="email")]) == [mail]
 
 
+def test_a_page_under_another_name_than_stands_is_ended() -> None:
+    """Cut off, one of them saw the breach begin later: the incident that stands keeps its page, the other one gets its resolve."""
+    right, stray = make_notice(1), make_notice(2, incident="another")
+    known = replace(make_incident(1), pages=(Page("default", right.key, 1, Severity.HIGH),))
+    book = Book({known.id: known})
+    assert end_strays(Decision(), book, [right]) == Decision()
+    (resolve,) = end_strays(Decision(), book, [right, stray]).notices
+    assert (resolve.kind, resolve.key, resolve.route) == (NoticeKind.RESOLVE, stray.key, stray.route)
+    assert resolve.id not in {right.id, stray.id}
+    begun = replace(known, id="another", pages=(Page("default", stray.key, 1, Severity.HIGH),))
+    assert not end_strays(Decision((begun,)), book, [stray]).notices
+
+
 @pytest.mark.parametrize(("at", "count"), [(1000.0, 0), (1059.0, 0), (1061.0, 1), (5000.0, 1)])
 def test_one_outage_is_told_once(at: float, count: int) -> None:
     """A replica that writes later leaves out what another told within the minute; the next outage is another one."""
@@ -70,7 +83,7 @@ async def test_of_what_memory_went_by_only_what_was_paged_is_kept(paged: bool, l
     """Its beginning, without states and without a fence: the end is for whoever leads it now."""
     write = Write((_job(1, Change.FIRED, Change.ENDED),), Catalogue(), 0.0)
     write.release()
-    write.paged = paged
+    write.sent = (make_notice(1),) if paged else ()
     write.drop(frozenset({1}))
     assert [each.change for each in write.transitions] == left
     assert not write.records

@@ -51,7 +51,18 @@ async def give_up(connection: AsyncConnection, holder: str, shards: Collection[i
 async def forget(connection: AsyncConnection, holder: str) -> None:
     """Give everything up and be counted no more."""
     await connection.execute(update(lease).where(lease.c.holder == holder).values(holder="", expires=0.0))
+    await be_gone(connection, holder)
+
+
+async def be_gone(connection: AsyncConnection, holder: str) -> None:
+    """Be counted no more."""
     await connection.execute(delete(replica).where(replica.c.holder == holder))
+
+
+async def is_any_free(connection: AsyncConnection) -> bool:
+    """Whether a shard waits for a holder."""
+    free = select(lease.c.shard).where(lease.c.expires <= read_clock(connection)).limit(1)
+    return (await connection.execute(free)).first() is not None
 
 
 async def extend(connection: AsyncConnection, holder: str, ttl_seconds: float) -> None:

@@ -92,10 +92,13 @@ async def read_memory(connection: AsyncConnection, unreadable: Unreadable) -> Me
     return Memory(memory.alerts, memory.progress, open_now.incidents)
 
 
-async def read_alerts(connection: AsyncConnection, rules: Collection[str] | None, unreadable: Unreadable) -> Memory:
-    """Alert states and progress of these rules, None for all; no incidents."""
+async def read_alerts(connection: AsyncConnection, rules: Collection[str] | str | None, unreadable: Unreadable) -> Memory:
+    """Alert states and progress of these rules, None for all, a string for those whose names begin so; no incidents."""
     states, reached = select(alert.c.rule, alert.c.document), select(progress.c.rule, progress.c.document)
-    if rules is not None:
+    if isinstance(rules, str):
+        states = states.where(alert.c.rule.startswith(rules, autoescape=True))
+        reached = reached.where(progress.c.rule.startswith(rules, autoescape=True))
+    elif rules is not None:
         wanted = sorted(rules)
         states, reached = states.where(alert.c.rule.in_(wanted)), reached.where(progress.c.rule.in_(wanted))
     alerts: dict[str, dict[Labels, AlertState]] = {}
@@ -121,9 +124,9 @@ async def write_events(connection: AsyncConnection, values: Iterable[Event]) -> 
     await write_rows(connection, add_rows(connection.dialect.name, event), [_event_row(value) for value in values])
 
 
-async def write_notices(connection: AsyncConnection, values: Iterable[Notice], *, sent: bool = False) -> None:
-    """Notices into the outbox; one that is there already stays as it is. `sent`: openings count as tried once."""
-    rows = [_notice_row(value, attempts=int(sent and value.kind in OPENING)) for value in values]
+async def write_notices(connection: AsyncConnection, values: Iterable[Notice], *, sent: Collection[str] = ()) -> None:
+    """Notices into the outbox; one that is there already stays as it is. Those with an id in `sent` count as tried once."""
+    rows = [_notice_row(value, attempts=int(value.id in sent)) for value in values]
     await write_rows(connection, add_rows(connection.dialect.name, outbox), rows)
 
 

@@ -132,6 +132,19 @@ async def _note_doubts(connection: AsyncConnection, holder: str, rows: Sequence[
         for row in rows
         if row.kind in OPENING and row.state == _CLAIMED and row.retry_at is None and row.claimed_by not in {None, holder}
     ]
+    await _add_doubts(connection, doubtful)
+
+
+async def doubt_sent(connection: AsyncConnection, notices: Iterable[Notice]) -> None:
+    """As above for what left from memory: another process may have resolved it before it arrived."""
+    rows = [
+        {"notice": each.id, "incident": each.incident, "channel": each.channel, "route": each.route, "key": each.key}
+        for each in notices
+    ]
+    await _add_doubts(connection, rows)
+
+
+async def _add_doubts(connection: AsyncConnection, doubtful: Sequence[Mapping[str, Any]]) -> None:
     if doubtful and connection.dialect.name == "postgresql":  # on SQLite whoever claimed it is dead
         await write_rows(connection, add_rows("postgresql", doubt), doubtful)
 

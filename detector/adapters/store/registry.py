@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, select
 
 from detector.adapters.store import ledger
-from detector.adapters.store.lease import beat, extend, forget, give_up, take_share
+from detector.adapters.store.lease import be_gone, beat, extend, forget, give_up, is_any_free, take_share
 from detector.adapters.store.schema import doubt, outbox
 from detector.domain.incident import NoticeKind
 from detector.ports.lease import Doubt, Tenure
@@ -46,13 +46,22 @@ class SqlRegistry:
         return self._holder
 
     async def keep(
-        self, plan: Callable[[Roll], Share], ttl_seconds: float, *, give: Collection[int] = (), blind: bool = False
+        self,
+        plan: Callable[[Roll], Share],
+        ttl_seconds: float,
+        *,
+        give: Collection[int] = (),
+        blind: bool = False,
+        going: bool = False,
     ) -> Tenure:
         """One round; see the port."""
 
         async def run() -> Tenure:
             async with self._session.writing() as connection:
-                await beat(connection, self._holder, ttl_seconds, blind=blind)
+                if going:
+                    await be_gone(connection, self._holder)
+                else:
+                    await beat(connection, self._holder, ttl_seconds, blind=blind)
                 if give:
                     await give_up(connection, self._holder, give)
                 await extend(connection, self._holder, ttl_seconds)
@@ -70,7 +79,7 @@ class SqlRegistry:
         if not self.exclusive:
             await self._session.run("releasing the leases", run)
 
-    async def load_alerts(self, rules: Collection[str]) -> Memory:
+    async def load_alerts(self, rules: Collection[str] | str) -> Memory:
         """Alert states and progress of these rules, of one moment."""
 
         async def run() -> Memory:
@@ -79,12 +88,12 @@ class SqlRegistry:
 
         return await self._session.run("reading alert states", run)
 
-    async def read_revision(self) -> int:
-        """How often anybody committed."""
+    async def read_sign(self) -> tuple[int, bool]:
+        """How often anybody committed, and whether a shard is free."""
 
-        async def run() -> int:
+        async def run() -> tuple[int, bool]:
             async with self._session.reading() as connection:
-                return await ledger.read_revision(connection)
+                return await ledger.read_revision(connection), await is_any_free(connection)
 
         return await self._session.run("reading the revision", run)
 

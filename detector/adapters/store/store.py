@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from detector.domain.alert import RuleProgress
     from detector.domain.deploy import Deploy
-    from detector.domain.incident import Event, Incident
+    from detector.domain.incident import Event, Incident, Notice
     from detector.domain.postmortem import Hop, Lesson
     from detector.domain.silence import KeptMute
 
@@ -83,7 +83,7 @@ class SqlStore:
         *,
         fences: Collection[Fence] = (),
         late: bool = False,
-        sent: bool = False,
+        sent: Collection[Notice] = (),
     ) -> Committed:
         """One transaction; see the port. `now` is not stored: every row carries the times of its values.
 
@@ -100,7 +100,8 @@ class SqlStore:
                 await rows.write(connection)
                 await ledger.write_incidents(connection, decision.incidents)
                 await ledger.write_events(connection, decision.events)
-                await ledger.write_notices(connection, decision.notices, sent=sent)
+                await ledger.write_notices(connection, decision.notices, sent={notice.id for notice in sent})
+                await outbox.doubt_sent(connection, sent)
                 collapsed = await outbox.collapse(connection, decision.notices)
                 if not decision.empty:
                     revision = await ledger.advance_revision(connection)

@@ -239,6 +239,30 @@ def test_transitions_told_twice_change_nothing() -> None:
     assert again.empty
 
 
+@pytest.mark.parametrize(("fired_later_seconds", "changes"), [(0.0, False), (3.0, False), (5.0, False), (30.0, True)])
+def test_a_firing_that_another_replica_saw_and_ended_is_no_relapse(fired_later_seconds: float, changes: bool) -> None:  # noqa: FBT001  # given
+    """The same breach, told late by one that counted `for` a little differently; one that fires after the end is another matter."""
+    play = Play()
+    first = told("fired errors", START)
+    play.course.tell(first)
+    play.course.now = START + 5
+    play.course.tell(told("ended errors", START + 5))
+    late = replace(told("fired errors", START + fired_later_seconds), state=first.state)
+    assert play.course.tell(late).decision.empty is not changes
+
+
+def test_a_late_word_of_an_earlier_firing_ends_no_later_one() -> None:
+    """Of alerts sent here: a replica that stood still writes an end that is about the firing before."""
+    play = Play()
+    first, second = told("fired received/Disk", START), told("fired received/Disk", START + 60)
+    for transition in (first, told("ended received/Disk", START + 30), second):
+        play.course.now = transition.at
+        play.course.tell(transition)
+    end = replace(told("ended received/Disk", START + 90), state=first.state)
+    assert play.course.tell(end).decision.empty
+    assert not play.course.tell(replace(end, state=second.state)).decision.empty
+
+
 def test_a_decision_made_again_on_the_same_book_is_the_same() -> None:
     """Ids of incidents and notices, and every word, depend on nothing but the arguments."""
     course = make_course()

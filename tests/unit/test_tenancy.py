@@ -1,0 +1,50 @@
+"""Which rules a replica evaluates, and from which slot on when it gets them from another."""
+
+from __future__ import annotations
+
+import pytest
+
+from detector.app.lease import LeaseKeeper
+from detector.app.poller import Poller
+from detector.app.tenancy import Tenancy
+from detector.domain.alert import RuleProgress
+from detector.domain.shard import SHARDS
+from detector.ports.store import Memory
+from tests.kit.leaserow import LeaseRows
+from tests.kit.observer import RecordingObserver
+from tests.kit.stage import Stage, make_rule, series
+
+EVERY_SECONDS = 30.0
+
+
+@pytest.mark.parametrize("did", ["nothing", "the slot before", "the last slot"])
+async def test_a_rule_that_is_gained_catches_up(did: str) -> None:
+    """The slot that went by between two owners is run at once, unless the one before got to it."""
+    async with Stage([]) as stage:
+        rows, observer = LeaseRows(), RecordingObserver()
+        for shard in range(SHARDS):
+            rows.take(shard, "other")
+        rows.others = {"other": False}
+        keeper = LeaseKeeper(rows, stage.clock, observer, ttl_seconds=15.0)
+        tenancy = Tenancy(rows, keeper, stage.roster, stage.clock, observer)
+        tenancy.attach(stage.committer)
+        poller = Poller(stage.evaluator, stage.clock, observer, tenancy=tenancy)
+        stage.source.default = series(shop=0.0)
+        poller.set_rules([make_rule("a", "q", every_seconds=EVERY_SECONDS)])
+        await keeper.keep()
+        await tenancy.look()
+        await stage.clock.run(2 * EVERY_SECONDS + 1)
+        assert not stage.source.asked
+        slot = poller._passed["a"]
+        reached = {"nothing": None, "the slot before": slot - EVERY_SECONDS, "the last slot": slot}[did]
+        rows.memory = Memory({}, {"a": RuleProgress("a", reached, reached)} if reached else {})
+        rows.held, rows.others = {}, {}
+        await keeper.keep()
+        assert await tenancy.look()
+        await stage.clock.run(0.01)
+        assert [at for _, at in stage.source.asked] == ([] if did == "the last slot" else [slot])
+        for _ in range(3):
+            await keeper.keep()
+            await stage.clock.run(EVERY_SECONDS / 3)
+        assert stage.source.asked[-1] == ("q", slot + EVERY_SECONDS)
+        await poller.stop()
