@@ -145,11 +145,52 @@ async def _is_over(fleet: Fleet, number: int) -> bool:
 
 
 async def test_a_replica_that_ends_gives_its_shards_away_at_once(enter_fleet: EnterFleet) -> None:
-    """SIGTERM: the other leads its shards with its next renewal, before its leases would have run out."""
-    fleet = await enter_fleet(ttl_seconds=15.0, count=2)
+    """SIGTERM: the other leads its shards at once: before its own next renewal, let alone the end of the leases."""
+    fleet = await enter_fleet(ttl_seconds=24.0, count=2)
     assert len(await fleet.list_holders()) == 2
+    told = time.monotonic()
     assert await fleet.daemons[0].stop() == 0
     assert len(await fleet.list_holders() - {""}) == 1  # the other, whatever it has taken by now
     await fleet.wait_shared(1)
+    await wait_until(lambda: fleet.find_gap_seconds(told) < time.monotonic() - told, "every rule is evaluated again")
+    assert fleet.find_gap_seconds(told) < fleet.ttl_seconds / 3
     fleet.show(s0=0.5)
     await fleet.wait_page("s0")
+
+
+async def test_a_restart_of_the_database_is_one_alert_each(enter_fleet: EnterFleet, postgres: Postgres) -> None:
+    """PostgreSQL itself stopped and started twice, while one service breaks and another heals: no second alert, none left."""
+    fleet = await enter_fleet()
+    fleet.show(s0=0.5)
+    await fleet.wait_page("s0")
+    await asyncio.to_thread(postgres.restart)
+    fleet.show(s0=0.0, s1=0.5)
+    await fleet.wait_page("s1")
+    await asyncio.to_thread(postgres.stop)
+    fleet.show(s2=0.5)
+    await fleet.wait_page("s2")
+    await asyncio.to_thread(postgres.start)
+    await fleet.wait_shared(0, 1, 2)
+    fleet.show(s1=0.0, s2=0.0)
+    for service in ("s0", "s1", "s2"):
+        await fleet.wait_page(service, is_open=False)
+    fleet.check_single()
+
+
+async def test_alerts_sent_here_may_go_to_any_replica(enter_fleet: EnterFleet) -> None:
+    """One Prometheus sends to all, another through a balancer; who took the beginning may be dead when another hears the end."""
+    fleet = await enter_fleet()
+    for number in range(3):
+        assert await fleet.send_alert(number, "all") == 200
+    assert await fleet.send_alert(0, "one") == 200
+    for service in ("all", "one"):
+        await fleet.wait_page(service)
+    await fleet.daemons[0].kill()
+    assert await fleet.send_alert(2, "one") == 200
+    assert await fleet.send_alert(1, "one", over=True) == 200
+    await fleet.wait_shared(1, 2)
+    await fleet.wait_page("one", is_open=False)
+    for number in (2, 1):
+        assert await fleet.send_alert(number, "all", over=True) == 200
+    await fleet.wait_page("all", is_open=False)
+    fleet.check_single()
