@@ -100,7 +100,7 @@ def check_ten_percent_pages_high_and_the_same_alert_resolves(story: Story) -> No
     details = last["payload"]["custom_details"]  # type: ignore[index]  # JSON as it was sent
     assert last["event_action"] == "resolve"
     assert details["value_at_recovery"] == pytest.approx(0.0, abs=0.001)
-    assert details["peak_value"] == pytest.approx(0.1, abs=0.03)
+    assert 0.05 < details["peak_value"] < 0.13  # HIGH from 5%; mended before the window had nothing but the fault's 10% in it
     assert details["threshold"] == pytest.approx(0.01)
     assert story.incidents["ten"]["value_at_recovery"] == details["value_at_recovery"]
 

@@ -46,12 +46,12 @@ async def test_a_hung_lookup_is_cut_and_remembered_answers_go_on() -> None:
         release.wait(10)
         return FOUND
 
-    resolver = RememberingResolver(lookup_seconds=0.05, look_up=_play(lambda: FOUND, block, block))
+    resolver = RememberingResolver(lookup_seconds=0.5, look_up=_play(lambda: FOUND, block, block))
     try:
         assert await resolver.resolve("db", 80) == FOUND
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(8):
             assert await resolver.resolve("db", 80) == FOUND
-            with pytest.raises(OSError, match=r"no answer within 0\.05 s"):
+            with pytest.raises(OSError, match=r"no answer within 0\.5 s"):
                 await resolver.resolve("other", 80)
     finally:
         release.set()
