@@ -131,6 +131,8 @@ async def _run_rule(
     states, restless, ranks = course.replay.states[rule.name], course.restless[rule.name], course.ranks[rule.name]
     plans = {query: stretch.plain(rule, query) for query in plan_queries(rule)}
     restless |= states.keys() - survey.present.keys()
+    # An alert at rest that is still there as the stretch begins is left as it is.
+    survey.waking[0] += [labels for labels in survey.present if labels not in states or not survey.is_present(labels, 0)]
     waking = sorted(survey.waking)
     step = 0
     while step < stretch.count:

@@ -96,6 +96,7 @@ class Stretch:
     _pieces: dict[tuple[tuple[str, ...], float], _Piece] = field(default_factory=dict)
     _norms: dict[_NormName, Norm] = field(default_factory=dict)
     _leads: dict[_NormName, _Leads] = field(default_factory=dict)
+    _slots: dict[str, list[float]] = field(default_factory=dict)
     _based: list[Rule] = field(default_factory=list)
 
     async def load(self, rules: Iterable[Rule]) -> None:
@@ -244,8 +245,10 @@ class Stretch:
 
     def _list_slots(self, rule: Rule) -> list[float]:
         """The newest baseline slot at each step."""
-        grid = baseline_grid(rule)
-        return [grid.time_of(grid.index_at(self.time_of(step))) for step in range(self.count)]
+        if rule.name not in self._slots:
+            grid = baseline_grid(rule)
+            self._slots[rule.name] = [grid.time_of(grid.index_at(self.time_of(step))) for step in range(self.count)]
+        return self._slots[rule.name]
 
     @property
     def _slot_distance(self) -> float:

@@ -7,6 +7,7 @@ not at rest. Why nothing is missed stands in `domain.quiet`; a rule that this do
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,15 @@ from detector.domain.catalogue import Service
 from detector.domain.judgement import BASELINE_SUFFIX
 from detector.domain.label import Labels
 from detector.domain.outcome import Matrix, Trace
-from detector.domain.quiet import Bound, find_directions, names_baseline
+from detector.domain.quiet import Bound, find_directions, find_worst, names_baseline, sift
 from detector.domain.reading import divide, list_filled
-from detector.domain.rule import Ratio
+from detector.domain.rule import Policy, Ratio
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from detector.app.norm import Norm
     from detector.app.stretch import Stretch
     from detector.domain.catalogue import Catalogue
-    from detector.domain.rule import Policy, Rule, Signal
+    from detector.domain.condition import Condition
+    from detector.domain.rule import Rule, Signal
 
 _NOTHING = Trace()
 
@@ -34,8 +33,9 @@ _NOTHING = Trace()
 class Survey:
     """One rule in one stretch.
 
-    `present`: steps at which an alert's series is there, None for all steps. `waking`: alerts to evaluate by step. `crowded`: two
-    series stand for one alert, which fails the whole rule where they meet, so that every alert is evaluated at every step.
+    `present`: steps at which an alert's series is there, None for all steps. `waking`: alerts to evaluate by step; at the first one
+    beside those that were not there before. `crowded`: two series stand for one alert, which fails the whole rule where they meet,
+    so that every alert is evaluated at every step.
     `openings`: steps at which an alert at rest may open; with `unbounded` every step.
     """
 
@@ -65,30 +65,70 @@ class Survey:
 
 async def survey_rule(rule: Rule, catalogue: Catalogue, stretch: Stretch) -> Survey:
     """Survey a rule; loads its baselines where a breach cannot be ruled out without them."""
-    plans = {query: stretch.plain(rule, query) for signal in rule.signals for query in list_filled(rule, signal)}
-    survey = Survey(crowded=any(len(series) > 1 for matrix in plans.values() for series in matrix.index(rule.by).values()))
-    for signal in rule.signals:
-        _note_presence(survey, plans[list_filled(rule, signal)[-1]], rule, stretch.count)
+    plans = {signal.name: [stretch.plain(rule, query) for query in list_filled(rule, signal)] for signal in rule.signals}
+    matrices = [matrix for plan in plans.values() for matrix in plan]
+    survey = Survey(crowded=any(len(series) > 1 for matrix in matrices for series in matrix.index(rule.by).values()))
+    for plan in plans.values():
+        _note_presence(survey, plan[-1], rule, stretch.count)
     survey.unbounded = survey.crowded
-    unsettled: list[tuple[Labels, Bound]] = []
+    groups: dict[tuple[int, tuple[bool, ...]], _Group] = {}
     for labels in () if survey.crowded else survey.present:
         _note_edges(survey, labels, stretch.count)
-        policy = rule.policy_for(labels)
-        directions = find_directions(policy)
-        if directions is None:
+        policy, flags = rule.policy_for(labels), _flags(rule, catalogue, labels)
+        key = id(policy), tuple(flags.values())
+        if key not in groups:
+            groups[key] = _Group(policy, find_directions(policy), flags)
+        groups[key].members.append(labels)
+    for group in groups.values():
+        if group.directions is None:
             survey.unbounded = True
             for step in range(1, stretch.count):
-                survey.waking[step].append(labels)
-            continue
-        bound = Bound(policy.open, directions, _list_columns(rule, policy, plans, labels), _flags(rule, catalogue, labels))
-        if _may_breach(bound):
-            unsettled.append((labels, bound))
-    if rule.baselines and (survey.unbounded or any(names_baseline(bound.condition) for _, bound in unsettled)):
-        norm = await stretch.load_baselines(rule)
-        unsettled = [(labels, _bind_baselines(rule, bound, labels, norm)) for labels, bound in unsettled]
-    for labels, bound in unsettled:
-        _note_breaches(survey, labels, bound, stretch.count)
+                survey.waking[step] += group.members
+        else:
+            await _note_group(survey, rule, group, group.directions, plans, stretch)
+    if rule.baselines and survey.unbounded:
+        await stretch.load_baselines(rule)
     return survey
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Alerts that are judged alike."""
+
+    policy: Policy
+    directions: Mapping[str, int] | None
+    flags: Mapping[str, bool]
+    members: list[Labels] = field(default_factory=list)
+
+
+_Plans = Mapping[str, Sequence[Matrix]]
+
+
+async def _note_group(
+    survey: Survey, rule: Rule, group: _Group, directions: Mapping[str, int], plans: _Plans, stretch: Stretch
+) -> None:
+    """The breaches of a group: ruled out for as many alerts as possible at once, then looked for step by step in the others."""
+    condition, based = group.policy.open, names_baseline(group.policy.open)
+    signals = [signal for signal in rule.signals if signal.name in condition.names]
+    worst: dict[Labels, dict[str, float]] = {}
+    for labels in group.members:
+        traces = {signal.name: [_find_trace(matrix, rule, labels) for matrix in plans[signal.name]] for signal in signals}
+        found = {signal.name: find_worst(signal, traces[signal.name], directions[signal.name]) for signal in signals}
+        worst[labels] = {name: value for name, value in found.items() if value is not None}
+    suspects = sift(condition, directions, group.flags, [*worst.items()], unknown=based)
+    norm = await stretch.load_baselines(rule) if based and suspects else None
+    if norm is not None:
+        for labels in suspects:
+            for full, name in _name_baselines(rule, condition).items():
+                limits = norm.find_limits(name, labels)
+                if limits:
+                    worst[labels][full] = max(limits) if directions[full] > 0 else min(limits)
+        suspects = sift(condition, directions, group.flags, [(labels, worst[labels]) for labels in suspects], unknown=False)
+    for labels in suspects:
+        columns = {signal.name: _list_values(rule, signal, plans[signal.name], labels) for signal in signals}
+        if norm is not None:
+            columns |= {full: norm.list_values(name, labels) for full, name in _name_baselines(rule, condition).items()}
+        _note_breaches(survey, labels, Bound(condition, directions, columns, group.flags), stretch.count)
 
 
 def _note_breaches(survey: Survey, labels: Labels, bound: Bound, count: int) -> None:
@@ -97,11 +137,6 @@ def _note_breaches(survey: Survey, labels: Labels, bound: Bound, count: int) -> 
         for step in bound.list_breaches(range(count) if steps is None else sorted(steps)):
             survey.waking[step].append(labels)
             survey.openings.add(step)
-
-
-def _may_breach(bound: Bound) -> bool:
-    answer = bound.judge_whole()
-    return answer is True or (answer is None and names_baseline(bound.condition))
 
 
 def _note_presence(survey: Survey, matrix: Matrix, rule: Rule, count: int) -> None:
@@ -116,8 +151,7 @@ def _note_presence(survey: Survey, matrix: Matrix, rule: Rule, count: int) -> No
 
 
 def _note_edges(survey: Survey, labels: Labels, count: int) -> None:
-    """Every coming and going of the series, and the first step: what came before it is not known here."""
-    survey.waking[0].append(labels)
+    """Every coming and going of the series but at the first step, before which it is not known here what was."""
     steps = survey.present[labels]
     if steps is None:
         return
@@ -140,38 +174,18 @@ def _find_trace(matrix: Matrix, rule: Rule, labels: Labels) -> Trace:
 def list_columns(rule: Rule, name: str, stretch: Stretch) -> dict[Labels, Mapping[int, float]]:
     """The values of a signal that `open` is judged by, by alert and step; of a crowded alert those of one series."""
     signal = next(signal for signal in rule.signals if signal.name == name)
-    plans = {query: stretch.plain(rule, query) for query in list_filled(rule, signal)}
-    return {labels: _list_values(rule, signal, plans, labels) for labels in plans[list_filled(rule, signal)[-1]].index(rule.by)}
+    plan = [stretch.plain(rule, query) for query in list_filled(rule, signal)]
+    return {labels: _list_values(rule, signal, plan, labels) for labels in plan[-1].index(rule.by)}
 
 
-def _list_columns(rule: Rule, policy: Policy, plans: Mapping[str, Matrix], labels: Labels) -> dict[str, Mapping[int, float]]:
-    """The values that `open` is judged by, of the signals that it names."""
-    named = [signal for signal in rule.signals if signal.name in policy.open.names]
-    return {signal.name: _list_values(rule, signal, plans, labels) for signal in named}
-
-
-def _list_values(rule: Rule, signal: Signal, plans: Mapping[str, Matrix], labels: Labels) -> Mapping[int, float]:
-    traces = [_find_trace(plans[query], rule, labels) for query in list_filled(rule, signal)]
+def _list_values(rule: Rule, signal: Signal, plan: Sequence[Matrix], labels: Labels) -> Mapping[int, float]:
+    traces = [_find_trace(matrix, rule, labels) for matrix in plan]
     if not isinstance(signal, Ratio):
         return traces[0].values
     shares = divide(signal, traces[0].values, traces[1].values, traces[1].undefined)
     return shares.values if shares.lower is None else shares.lower
 
 
-def _add_baselines(bound: Bound, baselines: Mapping[str, Mapping[int, float]]) -> Bound:
-    return Bound(bound.condition, bound.directions, {**bound.columns, **baselines}, bound.flags)
-
-
-def _name_baselines(rule: Rule, bound: Bound) -> dict[str, str]:
+def _name_baselines(rule: Rule, condition: Condition) -> dict[str, str]:
     """Signals by the names of the baselines that the condition uses."""
-    names = bound.condition.names
-    return {name + BASELINE_SUFFIX: name for name in plan_baselines(rule) if name + BASELINE_SUFFIX in names}
-
-
-def _bind_baselines(rule: Rule, bound: Bound, labels: Labels, norm: Norm) -> Bound:
-    """With the baselines of every step, unless their limits alone rule every breach out."""
-    named = _name_baselines(rule, bound)
-    limited = _add_baselines(bound, {full: dict(enumerate(norm.find_limits(name, labels))) for full, name in named.items()})
-    if limited.judge_whole() is not True:
-        return limited
-    return _add_baselines(bound, {full: norm.list_values(name, labels) for full, name in named.items()})
+    return {name + BASELINE_SUFFIX: name for name in plan_baselines(rule) if name + BASELINE_SUFFIX in condition.names}

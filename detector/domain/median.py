@@ -10,14 +10,15 @@ beginning of the range and Prometheus 3 does not, so that `find_lattice` refuses
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import gcd, isfinite
 from typing import TYPE_CHECKING, assert_never
 
 from detector.domain.baseline import MINIMUM_POINTS, find_resolution
 from detector.domain.label import NO_LABELS, Labels, project_labels
-from detector.domain.outcome import Matrix, NoData, Samples, Trace
+from detector.domain.outcome import Matrix, NoData, Row, Samples, Trace
+from detector.domain.quiet import bound_shares
 from detector.domain.reading import signal_queries
 from detector.domain.rule import Instant, Ratio
 
@@ -96,22 +97,37 @@ class Track:
 
     def read(self, labels: Labels, points: range) -> dict[int, float]:
         """The points of a series that are there."""
-        first = self.lattice.first
-        before = self.lead.get(labels, _NOTHING)
-        found = {point: before[point] for point in range(points.start, min(points.stop, first)) if point in before}
-        step_of = self.lattice.step_of
-        steps = {step_of(point): point for point in range(max(points.start, first), points.stop)}
-        return found | {steps[step]: value for step, value in read_points(self.signal, self.matrices, labels, steps)}
+        lattice, before = self.lattice, self.lead.get(labels, _NOTHING)
+        loaded = range(max(points.start, lattice.first), points.stop)
+        found = {point: before[point] for point in range(points.start, min(points.stop, lattice.first)) if point in before}
+        if not loaded:
+            return found
+        first, stride = lattice.step_of(loaded.start), lattice.every_ms // lattice.step_ms
+        steps = range(first, first + len(loaded) * stride, stride)
+        rows = [matrix.series.get(labels, _ABSENT).values for matrix in self.matrices]
+        parts = [row.numbers[steps.start : steps.stop : stride] for row in rows if isinstance(row, Row)]
+        if len(parts) < len(rows):
+            places = dict(zip(steps, loaded, strict=True))
+            return found | {places[step]: value for step, value in read_points(self.signal, self.matrices, labels, steps)}
+        if isinstance(self.signal, Instant):
+            return found | dict(zip(loaded, parts[0], strict=False))
+        least = self.signal.min_total
+        shares = zip(loaded, *parts, strict=False)
+        return found | {point: part / total for point, part, total in shares if (total >= least if least else total > 0)}
 
     def find_limits(self, labels: Labels) -> Sequence[float]:
         """Numbers between whose least and greatest every median lies; empty where there is no point at all."""
-        values = [*self.lead.get(labels, _NOTHING).values()]
+        limits = [*self.lead.get(labels, _NOTHING).values()]
+        traces = [matrix.series.get(labels, _ABSENT) for matrix in self.matrices]
         if isinstance(self.signal, Instant):
-            values += self.matrices[0].series.get(labels, _ABSENT).values.values()
+            values: Collection[float] = traces[0].values.values()
+        elif bounds := bound_shares(self.signal.min_total, *traces):
+            values = bounds
         else:
-            steps = self.matrices[-1].series.get(labels, _ABSENT).values
-            values += (value for _, value in read_points(self.signal, self.matrices, labels, steps))
-        return (min(values), max(values)) if values else ()
+            values = [value for _, value in read_points(self.signal, self.matrices, labels, traces[-1].values)]
+        if values:
+            limits += (min(values), max(values))
+        return limits
 
     def answer(self, slot: float, series: Iterable[Labels]) -> Samples | NoData:
         """What the baseline query would have answered at a slot, of these series."""

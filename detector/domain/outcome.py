@@ -5,7 +5,8 @@ Made by the Prometheus adapter, read by `reading`. "Nothing" and "failed" are di
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from array import array
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -77,9 +78,67 @@ class RangeSamples:
 RangeOutcome: TypeAlias = RangeSamples | NoData | QueryFailed
 
 
+class Row(Mapping[int, float]):
+    """Finite values of all steps from 0 on, without a hole: a mapping by step that takes eight bytes a value.
+
+    Its views go through the values as they lie, so that the greatest of a week is found as fast as in a list.
+    """
+
+    __slots__ = ("numbers",)
+
+    def __init__(self, numbers: array[float]) -> None:
+        """Keep these; nobody may change them after."""
+        self.numbers = numbers
+
+    def __getitem__(self, step: int) -> float:
+        """The value of a step."""
+        if 0 <= step < len(self.numbers):
+            return self.numbers[step]
+        raise KeyError(step)
+
+    def __len__(self) -> int:
+        """How many steps there are."""
+        return len(self.numbers)
+
+    def __iter__(self) -> Iterator[int]:
+        """The steps."""
+        return iter(range(len(self.numbers)))
+
+    def __contains__(self, step: object) -> bool:
+        """Whether it is one of the steps."""
+        return isinstance(step, int) and 0 <= step < len(self.numbers)
+
+    def values(self) -> ValuesView[float]:
+        """The values by step."""
+        return _RowValues(self)
+
+    def items(self) -> ItemsView[int, float]:
+        """Steps with their values."""
+        return _RowItems(self)
+
+
+class _RowValues(ValuesView[float]):
+    __slots__ = ()
+    _mapping: Row
+
+    def __iter__(self) -> Iterator[float]:
+        return iter(self._mapping.numbers)
+
+
+class _RowItems(ItemsView[int, float]):
+    __slots__ = ()
+    _mapping: Row
+
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        return enumerate(self._mapping.numbers)
+
+
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """One series over the steps of a range, counted from 0: finite values, and steps at which it was there without one."""
+    """One series over the steps of a range, counted from 0: finite values, and steps at which it was there without one.
+
+    `values` is a `Row` where every step has one, else a dict.
+    """
 
     values: Mapping[int, float] = field(default_factory=dict)
     undefined: AbstractSet[int] = field(default_factory=frozenset)

@@ -2,8 +2,9 @@
 
 An alert at rest whose series is there changes only when `open` holds. A condition that knows its directions holds nowhere in a
 span when it does not hold for the greatest of each number that drives it up and the least of each that drives it down: three-valued
-logic is monotone too, so values that are missing at some moments of the span change nothing about that. Backtest asks this, then
-calls `advance` for the moments that remain.
+logic is monotone too, so values that are missing at some moments of the span change nothing about that. The same holds of many
+alerts at once, of which `sift` makes use, and of numbers that are only known to lie within bounds. Backtest asks this, then calls
+`advance` for the moments that remain.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from math import inf
 from detector.domain.alert import AlertState, Phase
 from detector.domain.condition import Condition, Directed
 from detector.domain.judgement import BASELINE_SUFFIX
-from detector.domain.rule import NoDataPolicy, Policy
+from detector.domain.label import Labels
+from detector.domain.outcome import Row, Trace
+from detector.domain.reading import divide
+from detector.domain.rule import Instant, NoDataPolicy, Policy, Signal
 
 
 def is_resting(state: AlertState) -> bool:
@@ -80,6 +84,76 @@ class Bound:
             middle = (low + high) // 2
             spans += [(middle, high), (low, middle)]
         return found
+
+
+_PARTS = 8  # into which a group of alerts is split: most of them are ruled out in one piece
+
+
+def sift(
+    condition: Condition,
+    directions: Mapping[str, int],
+    flags: Mapping[str, bool],
+    members: Sequence[tuple[Labels, Mapping[str, float]]],
+    *,
+    unknown: bool,
+) -> list[Labels]:
+    """The alerts for which `condition` may hold at some step, given the worst that each name reached for each of them.
+
+    A name that an alert lacks never had a value. `unknown`: baselines are not known yet, of none of them, and alerts that only
+    these can decide count too.
+    """
+    found: list[Labels] = []
+    groups = [members] if members else []
+    while groups:
+        group = groups.pop()
+        bindings: dict[str, float | bool] = dict(flags)
+        for name, direction in directions.items():
+            values = [worst[name] for _, worst in group if name in worst]
+            if values:
+                bindings[name] = max(values) if direction > 0 else min(values)
+        answer = condition.evaluate(bindings)
+        if answer is False or (answer is None and not unknown):
+            continue
+        if len(group) == 1:
+            found.append(group[0][0])
+            continue
+        length = -(-len(group) // _PARTS)
+        groups += [group[first : first + length] for first in range(0, len(group), length)]
+    return found
+
+
+def find_worst(signal: Signal, traces: Sequence[Trace], direction: int) -> float | None:
+    """A number that no value which `open` is judged by exceeds (-1: is below) at any step; None where there is no value.
+
+    `traces`: of the signal's queries. That of a ratio is the worst numerator over the worst denominator, which is rounded as each
+    share is and so not beaten by one, or the worst share where that bound does not hold.
+    """
+    if isinstance(signal, Instant):
+        return _pick(traces[0].values, direction)
+    if signal.confidence is None and (limits := bound_shares(signal.min_total, *traces)):
+        return limits[0] if direction < 0 else limits[1]
+    shares = divide(signal, traces[0].values, traces[1].values, traces[1].undefined)
+    return _pick(shares.values if shares.lower is None else shares.lower, direction)
+
+
+def bound_shares(min_total: float | None, numerator: Trace, denominator: Trace) -> tuple[float, float] | None:
+    """Numbers between which the shares of every step lie; None where that cannot be said without dividing at each of them."""
+    parts, totals = numerator.values, denominator.values
+    least = min(totals.values(), default=0.0)
+    if least <= 0 or least < (min_total or 0.0):
+        return None
+    low = min(parts.values(), default=0.0)
+    if not isinstance(parts, Row):
+        low = min(low, 0.0)  # a missing numerator is none
+    if low < 0:
+        return None
+    return low / max(totals.values()), max(parts.values(), default=0.0) / least
+
+
+def _pick(values: Mapping[int, float], direction: int) -> float | None:
+    if not values:
+        return None
+    return max(values.values()) if direction > 0 else min(values.values())
 
 
 def names_baseline(condition: Condition) -> bool:

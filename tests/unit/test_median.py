@@ -1,5 +1,6 @@
 """Medians from a signal's own points: sliding over them gives what each moment alone gives, within the limits of the points."""
 
+from array import array
 from statistics import median
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from detector.adapters.condition import Scope
 from detector.domain.median import Lattice, Track, find_lattice, find_median, is_plain
-from detector.domain.outcome import Matrix, NoData, Samples, Trace
+from detector.domain.outcome import Matrix, NoData, Row, Samples, Trace
 from detector.domain.rule import BaselineSpan, Instant, Location, Policy, Ratio, Recovery, Rule
 
 LABELS = (("service", "one"),)
@@ -44,6 +45,30 @@ def test_sliding_is_the_same_as_sorting(lead: dict[int, float], values: dict[int
         if found is not None:
             limits = track.find_limits(LABELS)
             assert min(limits) <= found <= max(limits)
+
+
+@given(
+    st.lists(st.tuples(OFTEN, st.sampled_from([0.0, 5.0, 10.0, 40.0])), min_size=40, max_size=40),
+    st.sampled_from([1, 2]),
+    st.sampled_from([None, 10.0]),
+    POINTS,
+)
+def test_rows_without_a_hole_are_read_alike(
+    columns: list[tuple[float, float]], finer: int, least: float | None, lead: dict[int, float]
+) -> None:
+    """However the points are held, they and their limits are the same, in the lead and after it."""
+    lattice = Lattice(60_000, 1_200_000, 0, 6_000_000, 60_000 // finer)
+    values = [[part for part, _ in columns], [total for _, total in columns]]
+    rows = [Matrix({LABELS: Trace(Row(array("d", column)))}) for column in values]
+    plain = [Matrix({LABELS: Trace(dict(enumerate(column)))}) for column in values]
+    for signal, count in ((Instant("level", "level"), 1), (Ratio("rate", "a", "b", min_total=least), 2)):
+        one = Track(signal, lattice, {LABELS: lead}, tuple(rows[:count]))
+        other = Track(signal, lattice, {LABELS: lead}, tuple(plain[:count]))
+        for points in (range(80, 110), range(100, 115), range(104, 108), range(20, 30)):
+            found = one.read(LABELS, points)
+            assert list(found.items()) == list(other.read(LABELS, points).items())
+            limits = one.find_limits(LABELS)
+            assert all(min(limits) <= value <= max(limits) for value in found.values())
 
 
 def test_ratios_are_those_of_the_query() -> None:

@@ -1,6 +1,7 @@
 import json
 import math
 import time
+from array import array
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from detector.adapters.prometheus import answer
 from detector.adapters.prometheus.answer import AnswerReader
 from detector.domain.label import make_labels
-from detector.domain.outcome import NoData, Samples
+from detector.domain.outcome import Matrix, NoData, QueryFailed, Row, Samples, Trace
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 LABELS = st.dictionaries(TEXT, TEXT, max_size=4)
@@ -46,6 +47,7 @@ def test_no_bytes_raise(body: bytes) -> None:
     reader = AnswerReader()
     reader.read_instant(body)
     reader.read_range(body)
+    reader.read_matrix(body, 1.0, 2, 1.0)
     answer.read_error(503, body)
     answer.read_label_sets(body)
     answer.read_names(body)
@@ -69,6 +71,65 @@ def test_no_json_in_the_data_raises(body: object) -> None:
             text = json.dumps({"status": "success", "data": data}).encode()
             reader.read_instant(text)
             reader.read_range(text)
+            reader.read_matrix(text, 1.0, 2, 1.0)
+
+
+@given(
+    st.lists(st.none() | VALUES, min_size=1, max_size=12),
+    st.sampled_from([(1_790_000_000.0, 60.0), (1_790_000_000.5, 0.25), (1_790_000_001.3, 7.1)]),
+)
+def test_a_row_is_read_point_by_point(column: list[float | None], grid: tuple[float, float]) -> None:
+    """With holes or without, NaN and infinities among the values: each step has its own value or none, bit for bit."""
+    start, step_seconds = grid
+    points = [
+        [round(start + step * step_seconds, 3), _write_value(value)] for step, value in enumerate(column) if value is not None
+    ]
+    result = [{"metric": {"a": "b"}, "values": points}]
+    body = json.dumps({"status": "success", "data": {"resultType": "matrix", "result": result}}).encode()
+    matrix, _ = AnswerReader().read_matrix(body, start, len(column), step_seconds)
+    assert isinstance(matrix, Matrix)
+    trace = matrix.series[make_labels({"a": "b"})]
+    finite = {step: value for step, value in enumerate(column) if value is not None and math.isfinite(value)}
+    assert dict(trace.values.items()) == finite
+    assert trace.undefined == {step for step, value in enumerate(column) if value is not None} - finite.keys()
+    if len(finite) == len(column) and math.isfinite(sum(finite.values())):
+        assert isinstance(trace.values, Row)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        '[[60,"1"],[120,"2"],[180,"3"],[240,"4"]]',
+        '[[0,"1"]]',
+        '[[60,"1 2"],[120,"2"],[180,"3"]]',
+        '[60,"1"]',
+        '[[60,["1"]],[120,"2"]]',
+        "7",
+    ],
+)
+def test_a_row_that_is_none_fails_the_query(values: str) -> None:
+    """Points beside the steps, and what is no list of points, are a failure and never a value."""
+    body = f'{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{{}},"values":{values}}}]}}}}'
+    outcome, _ = AnswerReader().read_matrix(body.encode(), 60.0, 3, 60.0)
+    assert isinstance(outcome, QueryFailed)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=8))
+def test_a_row_is_a_mapping_like_any_other(values: list[float]) -> None:
+    """It equals the dict of its steps, in every way in which a mapping can be asked."""
+    row, plain = Row(array("d", values)), dict(enumerate(values))
+    assert row == plain
+    assert plain == row
+    assert Trace(row) == Trace(plain)
+    assert (list(row), list(row.values()), list(row.items()), len(row)) == (
+        list(plain),
+        values,
+        list(plain.items()),
+        len(values),
+    )
+    assert [row.get(step) for step in range(-2, 10)] == [plain.get(step) for step in range(-2, 10)]
+    assert [step in row for step in range(-2, 10)] == [step in plain for step in range(-2, 10)]
+    assert row.keys() & {0, 1} == plain.keys() & {0, 1}
 
 
 def test_label_sets_are_the_same_objects_from_poll_to_poll() -> None:

@@ -1,11 +1,16 @@
 """What may be passed over in a long past: a span that is called quiet holds no moment at which the condition is true."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.adapters.condition import Scope
-from detector.domain.quiet import Bound
+from detector.domain.outcome import Trace
+from detector.domain.quiet import Bound, find_worst, sift
+from detector.domain.reading import divide
+from detector.domain.rule import Instant, Ratio
 
 SIGNALS = ("error_rate", "p95", "requests")
 SCOPE = Scope(SIGNALS)
@@ -51,6 +56,51 @@ def test_no_breach_is_passed_over(text: str, moments: list[tuple[float | None, .
     signals = {name: column for name, column in columns.items() if not name.endswith("_baseline")}
     if Bound(condition, condition.directions, signals, FLAGS).judge_whole() is False:
         assert not true
+
+
+@given(text=conditions(), alerts=st.lists(st.tuples(*[VALUES] * 5), min_size=1, max_size=20), unknown=st.booleans())
+def test_many_alerts_are_judged_like_each_of_them(text: str, alerts: list[tuple[float | None, ...]], *, unknown: bool) -> None:
+    """An alert is left out exactly where nothing that its baselines may turn out to be makes the condition true."""
+    condition = SCOPE.compile(text)
+    if condition.directions is None:
+        return
+    baselines = ("p95_baseline", "error_rate_baseline")
+    given = SIGNALS if unknown else (*SIGNALS, *baselines)
+    members = [
+        (
+            (("service", f"{number}"),),
+            {name: value for name, value in zip(given, values, strict=False) if value is not None and name in condition.names},
+        )
+        for number, values in enumerate(alerts)
+    ]
+    found = set(sift(condition, condition.directions, FLAGS, members, unknown=unknown))
+    for labels, worst in members:
+        missing = [name for name in baselines if unknown and name in condition.names]
+        guesses = product([None, 0.0, 0.5, 1.0, 2.0], repeat=len(missing))
+        bound = [{name: value for name, value in zip(missing, guess, strict=True) if value is not None} for guess in guesses]
+        answers = [condition.evaluate({**FLAGS, **worst, **more}) for more in bound]
+        assert labels in found or True not in answers
+        assert labels not in found or answers[0] is not False
+        assert unknown or labels not in found or answers[0] is True
+
+
+COUNTS = st.dictionaries(st.integers(0, 9), st.sampled_from([-2.0, 0.0, 1.0, 3.0, 7.0, 1e-300, 1e17]), max_size=10)
+
+
+@given(COUNTS, COUNTS, st.sampled_from([None, 0.0, 2.0]), st.sampled_from([None, 0.95]), st.sampled_from([1, -1]))
+def test_no_value_is_worse_than_the_worst(
+    parts: dict[int, float], totals: dict[int, float], least: float | None, confidence: float | None, direction: int
+) -> None:
+    """Whatever was counted, no share lies beyond the worst, and there is a worst where there is a share."""
+    signal = Ratio("error_rate", "a", "b", min_total=least, confidence=confidence)
+    shares = divide(signal, parts, totals, frozenset())
+    values = (shares.values if shares.lower is None else shares.lower).values()
+    worst = find_worst(signal, (Trace(parts), Trace(totals)), direction)
+    assert (worst is None) == (not values)
+    if worst is not None:
+        assert all(value * direction <= worst * direction for value in values)
+    level = find_worst(Instant("p95", "p95"), (Trace(parts),), direction)
+    assert level == (None if not parts else max(parts.values()) if direction > 0 else min(parts.values()))
 
 
 @pytest.mark.parametrize(

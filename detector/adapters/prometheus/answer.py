@@ -9,14 +9,14 @@ bytes of its `metric` object. 20,000 series with that memory: 9 to 20 ms, by wha
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import compress
 from math import isfinite
 from operator import not_
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from detector.adapters.prometheus.matrix import Steps, make_steps
 from detector.domain.label import NO_LABELS, Labels, format_labels, make_labels
 from detector.domain.outcome import (
     FailureReason,
@@ -30,9 +30,6 @@ from detector.domain.outcome import (
     Samples,
     Trace,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _DETAIL_CHARACTERS = 300
 _REMEMBERED_SETS = 50_000
@@ -69,9 +66,9 @@ class _Row(msgspec.Struct, gc=False):
     values: list[_TextPoint] = []
 
 
-class _PlainRow(msgspec.Struct, gc=False):
+class _RawRow(msgspec.Struct, gc=False):
     metric: msgspec.Raw
-    values: list[_Point] = []
+    values: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class _VectorData(msgspec.Struct, rename="camel"):
@@ -108,7 +105,7 @@ _ANY_ANSWER = msgspec.json.Decoder(_AnyAnswer)
 _ANY_DATA = msgspec.json.Decoder(_AnyData)
 _TEXT_VECTOR = msgspec.json.Decoder(list[_TextSeries])
 _MATRIX = msgspec.json.Decoder(list[_Row])
-_PLAIN_MATRIX = msgspec.json.Decoder(list[_PlainRow], strict=False)
+_RAW_MATRIX = msgspec.json.Decoder(list[_RawRow])
 _SCALAR = msgspec.json.Decoder(_TextPoint)
 _METRIC = msgspec.json.Decoder(dict[str, str])
 _SETS = msgspec.json.Decoder(list[dict[str, str]])
@@ -116,31 +113,6 @@ _NAMES = msgspec.json.Decoder(list[str])
 _BUILD = msgspec.json.Decoder(dict[str, str])
 # RecursionError: a body of 100,000 opening brackets. UnicodeDecodeError: invalid UTF-8 inside a string.
 _UNREADABLE = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Steps:
-    """The steps that a range query was asked for; their numbers are shared by all its series."""
-
-    start: float
-    step_seconds: float
-    numbers: tuple[int, ...]
-
-    def make_trace(self, points: Sequence[_Point | _TextPoint]) -> Trace:
-        """A series by step. ValueError for a point that lies on none of them."""
-        values = [float(point.value) for point in points]
-        if len(values) == len(self.numbers):
-            placed = dict(zip(self.numbers, values, strict=True))
-        else:
-            start, step_seconds, numbers = self.start, self.step_seconds, self.numbers
-            steps = [round((point.time - start) / step_seconds) for point in points]
-            if steps and not 0 <= min(steps) <= max(steps) < len(numbers):
-                raise ValueError("a point outside the range that was asked for")
-            placed = {numbers[step]: value for step, value in zip(steps, values, strict=True)}
-        if isfinite(sum(values)):
-            return Trace(placed)
-        undefined = frozenset(step for step, value in placed.items() if not isfinite(value))
-        return Trace({step: value for step, value in placed.items() if step not in undefined}, undefined)
 
 
 class _LabelMemory(dict[bytes, Labels]):
@@ -195,23 +167,17 @@ class AnswerReader:
             data = _ANY_DATA.decode(answer.data)
             if data.result_type != "matrix":
                 return _refuse_type(data.result_type, "matrix"), ()
-            steps = _Steps(start, step_seconds, tuple(range(count)))
-            return self._lay_out(data.result, steps), _collect_annotations(answer)
+            return self._lay_out(data.result, make_steps(start, count, step_seconds)), _collect_annotations(answer)
         except (*_UNREADABLE, ValueError) as error:
             return _refuse_shape("the matrix", error), ()
 
-    def _lay_out(self, result: msgspec.Raw, steps: _Steps) -> MatrixOutcome:
+    def _lay_out(self, result: msgspec.Raw, steps: Steps) -> MatrixOutcome:
         series: dict[Labels, Trace] = {}
-        rows: list[_PlainRow] | list[_Row]
-        try:
-            rows = _PLAIN_MATRIX.decode(result)
-        except msgspec.ValidationError:  # `+Inf` among the values
-            rows = _MATRIX.decode(result)
-        for row in rows:
+        for row in _RAW_MATRIX.decode(result):
             labels = self._labels[bytes(row.metric)]
             if labels in series:
                 return _refuse_duplicate(labels)
-            series[labels] = steps.make_trace(row.values)
+            series[labels] = steps.read_trace(row.values)
         return Matrix(series)
 
     def _read_unusual(self, body: bytes) -> tuple[Outcome, tuple[str, ...]]:
