@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detector.cli.exit import DONE, FAILURE
-from detector.cli.table import clean
+from detector.cli.table import clean, format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -87,15 +87,11 @@ def _print_findings(findings: Sequence[Finding], style: Format) -> None:
 
 
 def _summarise(examination: Examination, findings: Sequence[Finding]) -> str:
-    files = _count(len(examination.files), "file")
+    files = format_count(len(examination.files), "file")
     if findings:
-        return f"{_count(len(findings), 'finding')} in {files}"
+        return f"{format_count(len(findings), 'finding')} in {files}"
     rules, services = len(examination.rules.rules), len(examination.rules.catalogue.services)
-    return f"ok: {_count(rules, 'rule')}, {_count(services, 'service')} in {files}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    return f"ok: {format_count(rules, 'rule')}, {format_count(services, 'service')} in {files}"
 
 
 def _escape(text: str) -> str:

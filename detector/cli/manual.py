@@ -86,7 +86,12 @@ MANUALS = {
         ),
         *("detector backtest --from 2026-11-01T00:00:00Z --to 2026-11-08T00:00:00Z --plot week.svg", "one week as a picture"),
         environment=(*_RULES, "DETECTOR_PROMETHEUS_URL"),
-        exits={0: "done", 1: "the past could not be read", 2: "usage, settings or rules error", 3: "over --max-pages"},
+        exits={
+            0: "done",
+            1: "findings in the rules, or the past could not be read",
+            2: "usage or settings error",
+            3: "over --max-pages",
+        },
     ),
     "detector explain": _tell(
         *("detector explain http-errors", "that rule of the settings' files"),

@@ -53,3 +53,8 @@ def show_time(seconds: float | None) -> str:
 def show_number(number: float | None) -> str:
     """Up to six digits, `-` for none."""
     return "-" if number is None else f"{number:.6g}"
+
+
+def format_count(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

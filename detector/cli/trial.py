@@ -21,7 +21,7 @@ from detector.adapters.template import TemplateRenderer
 from detector.app.stretch import PastError
 from detector.app.trial import Failure, add_services, run_trial
 from detector.cli.exit import DONE, FAILURE
-from detector.cli.table import clean, format_json
+from detector.cli.table import clean, format_count, format_json
 from detector.domain.duration import format_duration
 from detector.domain.label import format_labels
 from detector.domain.ledger import Paging
@@ -68,7 +68,7 @@ def perform(paths: Sequence[Path], *, as_json: bool) -> int:
     if findings:
         for finding in sorted(set(findings)):
             print(clean(str(finding)), file=sys.stderr)
-        print(f"{len(set(findings))} findings; no test was run", file=sys.stderr)
+        print(f"{format_count(len(set(findings)), 'finding')}; no test was run", file=sys.stderr)
         return FAILURE
     prometheus, promtool = find_binary("prometheus"), find_binary("promtool")
     with tempfile.TemporaryDirectory(prefix="detector-test-") as folder:
@@ -81,7 +81,7 @@ def perform(paths: Sequence[Path], *, as_json: bool) -> int:
             if not result.passed:
                 print("\n".join(_tell(result)))
         seconds = time.monotonic() - began
-        print(f"{len(results) - failed} passed, {failed} failed in {len(files)} files, {seconds:.1f} s")
+        print(f"{len(results) - failed} passed, {failed} failed in {format_count(len(files), 'file')}, {seconds:.1f} s")
     return FAILURE if failed else DONE
 
 

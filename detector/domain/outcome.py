@@ -5,8 +5,7 @@ Made by the Prometheus adapter, read by `reading`. "Nothing" and "failed" are di
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from collections.abc import ItemsView, Iterator, Mapping, Sequence, ValuesView
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -79,14 +78,14 @@ RangeOutcome: TypeAlias = RangeSamples | NoData | QueryFailed
 
 
 class Row(Mapping[int, float]):
-    """Finite values of all steps from 0 on, without a hole: a mapping by step that takes eight bytes a value.
+    """Finite values of all steps from 0 on, without a hole: a mapping by step over an array, which takes eight bytes a value.
 
     Its views go through the values as they lie, so that the greatest of a week is found as fast as in a list.
     """
 
     __slots__ = ("numbers",)
 
-    def __init__(self, numbers: array[float]) -> None:
+    def __init__(self, numbers: Sequence[float]) -> None:
         """Keep these; nobody may change them after."""
         self.numbers = numbers
 

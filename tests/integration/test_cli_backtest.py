@@ -254,7 +254,8 @@ def test_warns_of_what_was_not_judged(url: str, tmp_path: Path) -> None:
         (("--from", "1d", "--last", "2d"), 2, "--from or --last, not both"),
         (("--step", "0s"), 2, "--step 0s: write a duration of at least 1s"),
         (("--plot", "x.png"), 2, "must end with .svg or .html"),
-        (("--compare", "no-such-thing"), 2, "--compare no-such-thing: "),
+        (("--plot", "no/such/x.svg"), 2, "--plot no/such/x.svg: there is no directory no/such"),
+        (("--compare", "no-such-thing"), 2, "--compare no-such-thing: no such directory, and "),
     ],
 )
 def test_wrong_options(url: str, tmp_path: Path, words: tuple[str, ...], code: int, message: str) -> None:

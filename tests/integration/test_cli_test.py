@@ -56,7 +56,7 @@ def test_good(tmp_path: Path) -> None:
     """Exit code 0 and one line."""
     done = _run(_write(tmp_path, GOOD))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.startswith("1 passed, 0 failed in 1 files")
+    assert done.stdout.startswith("1 passed, 0 failed in 1 file,")
 
 
 @pytest.mark.parametrize(

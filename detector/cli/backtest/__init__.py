@@ -17,8 +17,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command(
     help="Replay rules over the past of a Prometheus: every incident they would have opened, pages a week, flaps (breaches that "
-    "came back while recovering, and relapses). A severity is the incident's peak. Exit code 1: the past could not be read; "
-    "3: more pages a week than --max-pages."
+    "came back while recovering, and relapses). A severity is the incident's peak. Exit code 1: findings in the rules, or the past "
+    "could not be read; 3: more pages a week than --max-pages."
 )
 def backtest(
     paths: Annotated[
@@ -53,6 +53,8 @@ def backtest(
         raise typer.Exit(fail(str(error), USAGE)) from None
     if plot is not None and plot.suffix not in {".svg", ".html"}:
         raise typer.Exit(fail(f"--plot {plot}: the name must end with .svg or .html", USAGE))
+    if plot is not None and not plot.parent.is_dir():  # said now, not after a month was replayed
+        raise typer.Exit(fail(f"--plot {plot}: there is no directory {plot.parent}", USAGE))
     if as_json and markdown:
         raise typer.Exit(fail("--json or --markdown, not both", USAGE))
     order = Order(

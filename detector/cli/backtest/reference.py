@@ -55,5 +55,7 @@ def _run_git(place: Path, name: str, *words: str) -> bytes:
         raise OtherRulesError(f"--compare {name}: git failed: {error}") from None
     if done.returncode:
         told = " ".join(done.stderr.decode(errors="replace").split()) or "no such directory, and no commit of that name here"
+        if "not a git repository" in told:
+            told = f"no such directory, and {place} lies in no git repository to look for a commit"
         raise OtherRulesError(f"--compare {name}: {told}")
     return done.stdout
