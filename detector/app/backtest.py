@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from detector.domain.rule import Rule
 
 _PROBE = 60
+_TELLINGS = 24  # stretches of a short past too, so that its progress is seen
 _BREATH = 256  # steps between two turns of the event loop
 
 
@@ -79,7 +80,8 @@ class Backtest:
                 if before is not None:
                     stretch.follow(before)
                     before = None
-                self._length = max(1, min(MOST_POINTS, self.points // max(1, stretch.series) // 2))
+                held = self.points // max(1, stretch.series) // 2
+                self._length = max(1, min(MOST_POINTS, held, max(_PROBE, count // _TELLINGS)))
                 if (begin := self.done + stretch.count) < count:
                     following = asyncio.create_task(self._load(begin, count), name="backtest: the next stretch")
                 await self._run_stretch(stretch)

@@ -233,6 +233,8 @@ def test_draws(url: str, tmp_path: Path, suffix: str) -> None:
     assert names.count("path") == 4
     assert len([element for element in root.iter() if element.get("class") == "limit"]) == 1
     assert len([element for element in root.iter() if element.get("fill-opacity")]) == 2
+    words = {element.text for element in root.iter() if element.get("class") == "faint"}
+    assert {"critical", "high", "medium", "low"} <= words
 
 
 def test_warns_of_what_was_not_judged(url: str, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from detector.domain.verdict import Finding, Verdict
 
 _BUCKETS = 900
-_LEFT, _RIGHT, _TOP = 90, 220, 56
+_LEFT, _RIGHT, _TOP = 90, 220, 72
 _PANEL, _SPACE = 150, 64
 _MOST_LINES = 8
 _COLOURS = ("#1f6fb4", "#2b8a5f", "#8a4fb0", "#b0672f", "#3d8f9e", "#a23a6a", "#5c6b2f", "#4a4a8f")
@@ -86,6 +86,7 @@ class Canvas:
             f"<style>{_STYLE}</style>",
             f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
             f'<text class="title" x="{_LEFT}" y="24">{escape(_head(verdict))}</text>',
+            *_draw_key(),
         ]
         for number, panel in enumerate(self._panels):
             findings = [finding for finding in verdict.findings if finding.rule == panel.rule.name]
@@ -146,6 +147,16 @@ class Canvas:
     def _place(self, at: float) -> float:
         share = (at - self._begin) / (self._end - self._begin)
         return _LEFT + _BUCKETS * min(1.0, max(0.0, share))
+
+
+def _draw_key() -> Iterator[str]:
+    """What the colours mean."""
+    place = _LEFT
+    for severity, colour in _BANDS.items():
+        yield f'<rect x="{place}" y="34" width="10" height="10" fill="{colour}"/>'
+        yield f'<text class="faint" x="{place + 14}" y="43">{severity.value}</text>'
+        place += 64
+    yield f'<text class="faint" x="{place}" y="43">incident, by its worst severity; dashed: threshold; times are UTC</text>'
 
 
 def _head(verdict: Verdict) -> str:
