@@ -14,6 +14,7 @@ from detector.app.guard import describe_fault
 from detector.app.shelf import submit_on
 from detector.domain import postmortem
 from detector.domain.amendment import compare_terms, list_terms
+from detector.domain.disclosure import is_person
 from detector.domain.incident import Status
 from detector.domain.ledger import CONFIG
 from detector.domain.postmortem import Curve, Facts, Lesson, RuleFact
@@ -67,6 +68,7 @@ class Historian:
         self._darkroom = darkroom
         self._archive = archive
         self._waiting: dict[str, float] = {}
+        self._late: dict[str, list[Event]] = {}  # what people said after the end, by incident
         self._terms: dict[str, dict[str, Terms]] = {}
         self._last_reminded = float("-inf")
         committer.listen(self._hear)
@@ -80,6 +82,7 @@ class Historian:
                 await self._find_missed()
                 looked = self._clock.monotonic()
             await self._draft_waiting()
+            await self._amend_late()
             await self._remind()
             self._forget_terms()
             await self._clock.sleep(LOOK_SECONDS)
@@ -120,6 +123,13 @@ class Historian:
                 and not incident.own
             ):
                 self._waiting[incident.id] = self._clock.now()
+        for event in decision.events:
+            if event.kind in postmortem.SAID and is_person(event.actor) and not self._is_active(event.incident):
+                self._late.setdefault(event.incident, []).append(event)
+
+    def _is_active(self, incident: str) -> bool:
+        known = self._committer.book.incidents.get(incident)
+        return known is not None and known.status.active
 
     def _forget_terms(self) -> None:
         """Of what is closed, once its draft is written: a draft that could not be for long is no reason to keep them for ever."""
@@ -148,6 +158,15 @@ class Historian:
                 self._waiting[incident] = self._clock.now() + RETRY_SECONDS
             else:
                 self._waiting.pop(incident, None)
+
+    async def _amend_late(self) -> None:
+        """A cause is often found the day after; a draft that somebody edits already is theirs."""
+        for incident in self._late.keys() - self._waiting.keys():
+            events = self._late.pop(incident)
+            try:
+                await asyncio.to_thread(self._archive.amend, incident, events)
+            except OutsideError as fault:
+                self._observer.trouble("post-mortem", f"{incident}: what was said later is not in it: {describe_fault(fault)}")
 
     async def _draft(self, identity: str) -> None:
         incident = await self._store.find_incident(identity)

@@ -12,10 +12,11 @@ from detector.domain.audience import EMAIL, ON_CALL, SLACK, WEBHOOK
 from detector.domain.catalogue import Catalogue
 from detector.domain.incident import PAGERDUTY, Book, Decision, Event, Incident, NoticeKind
 from detector.domain.ledger import Ledger, Paging
-from detector.domain.response import ResponseError
+from detector.domain.response import CAUSE, ResponseError
 
 DUE_SECONDS = 86_400.0
 KIND = "post-mortem"
+SAID = frozenset({CAUSE, "note", "update"})  # what people say of an incident that is over, too
 _INTERNAL = frozenset({(EMAIL, ON_CALL)})
 _OPENING = frozenset({NoticeKind.TRIGGER, NoticeKind.RISE, NoticeKind.RELAPSE})
 

@@ -18,6 +18,7 @@ MAXIMUM_TEXT = 4000
 MAXIMUM_WORD = 100
 SUMMONED = ("service_owner", "on_call_manager")
 STATES = ("investigating", "identified", "monitoring", "resolved")
+CAUSE, CAUSE_WORDS = "cause", "root cause: "
 REPAGE_AFTER_HUMAN_RESOLVE_SECONDS = 900.0
 
 
@@ -245,9 +246,9 @@ def set_cause(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str
     incident = _find(ledger, incident_id)
     state = "identified" if incident.state == "investigating" else incident.state
     incident = ledger.put(replace(incident, root_cause=text[:MAXIMUM_TEXT], state=state))
-    ledger.say(incident, "cause", f"root cause: {text[:MAXIMUM_TEXT]}", actor=by)
+    ledger.say(incident, CAUSE, f"{CAUSE_WORDS}{text[:MAXIMUM_TEXT]}", actor=by)
     if incident.status is not Status.CLOSED:  # our own channels: what outsiders read, a person words as an update
-        tell(ledger, incident, NoticeKind.UPDATE, f"root cause: {text[:MAXIMUM_TEXT]}")
+        tell(ledger, incident, NoticeKind.UPDATE, f"{CAUSE_WORDS}{text[:MAXIMUM_TEXT]}")
     return ledger.decide()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from detector.domain.incident import Event
 from detector.domain.postmortem import Curve, Facts
 
 
@@ -23,6 +24,9 @@ class Archive(Protocol):
 
     def write(self, facts: Facts) -> str:
         """Write document and plot, and say where. What people have changed is never written over: a further file gets a number."""
+
+    def amend(self, incident: str, events: Sequence[Event]) -> bool:
+        """Add what people said after the draft, each line once; False where there is none or somebody has edited it."""
 
     def read(self, incident: str) -> str | None:
         """Text of the newest document of the incident, None where there is none."""

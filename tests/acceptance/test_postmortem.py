@@ -43,6 +43,9 @@ async def test_the_draft_says_what_happened_and_its_rule_test_reproduces_it(tmp_
         assert all(word in words for word in ("breach", "page", "acknowledge", "recovery", "errors: error_rate"))
         assert [line for line in picture.iter(f"{SVG}path") if (line.get("d") or "").count("L") > 5]
 
+        assert (await daemon.run("incidents", "cause", incident, "a full pool", "--by", "ann"))[0] == 0
+        await wait_until(lambda: "Noted afterwards: `a full pool`" in path.read_text(), "the cause that was found later")
+        text = path.read_text()
         code, out, _ = await daemon.run("incidents", "postmortem", incident)
         assert (code, "## Root cause" in out) == (0, True)
         await check_reproduction(daemon, text, tmp_path)

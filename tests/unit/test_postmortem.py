@@ -9,7 +9,7 @@ import pytest
 from detector.adapters.postmortem import FileArchive
 from detector.adapters.postmortem.document import block, code
 from detector.domain.catalogue import Catalogue
-from detector.domain.incident import Book, Incident, Status
+from detector.domain.incident import Book, Event, Incident, Status
 from detector.domain.ledger import Paging
 from detector.domain.notation import read_values
 from detector.domain.postmortem import Facts, Lesson, list_due, remind
@@ -61,6 +61,29 @@ def test_what_people_have_written_is_kept(tmp_path: Path) -> None:
     assert (second.name, "more pools" in path.read_text()) == ("abc-2.md", True)
     assert [(item.incident, item.text, item.done) for item in archive.list_follow_ups()] == [("abc", "more pools", False)]
     assert archive.read("../abc") is None
+
+
+def test_what_is_said_later_comes_into_a_draft_that_nobody_has_edited(tmp_path: Path) -> None:
+    """A cause found the day after stands in its section, the timeline and the actions, once; it stays a draft; theirs is theirs."""
+    archive = FileArchive(tmp_path)
+    path = Path(archive.write(Facts(INCIDENT, (), (), 86_800.0)))
+    note = Event("abc", 500.0, "ann", "note", "## Root cause")
+    cause = Event("abc", 600.0, "ann", "cause", "root cause: a <b>full</b> pool")
+    assert archive.amend("abc", (note, cause))
+    assert archive.amend("abc", (cause,))
+    text = path.read_text()
+    assert "Nobody acted" not in text
+    assert re.findall(r"^.*full.*$", text, re.MULTILINE) == [
+        "- 1970-01-01 00:10:00 UTC `ann` cause: `root cause: a <b>full</b> pool`",
+        "- 1970-01-01 00:10:00 UTC `ann`: `root cause: a <b>full</b> pool`",
+        "Noted afterwards: `a <b>full</b> pool`",
+    ]
+    assert [line for line in text.splitlines() if line.startswith("## ")][:5] == [
+        "## Times", "## Signals", "## Timeline (UTC)", "## Checks", "## Actions",
+    ]  # fmt: skip
+    path.write_text(text.replace("## Follow-up\n", "## Follow-up\n\n- [ ] more pools\n", 1))
+    assert not archive.amend("abc", (replace(cause, at=700.0),))
+    assert not archive.amend("other", (cause,))
 
 
 def test_folder_and_files_are_for_nobody_else(tmp_path: Path) -> None:

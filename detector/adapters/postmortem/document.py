@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING
 
 from detector.domain.check import Verdict
 from detector.domain.quantity import format_signal, format_span, format_time
+from detector.domain.response import CAUSE, CAUSE_WORDS
 from detector.domain.text import clean_line, clean_text, cut_text
 from detector.domain.ticket import lead_alert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from detector.domain.incident import Event
     from detector.domain.postmortem import Facts
 
 FOLLOW_UP = "## Follow-up"
+_TIMELINE, _ACTIONS, _ROOT_CAUSE = "## Timeline (UTC)", "## Actions", "## Root cause"
+_NOBODY = "Nobody acted on the incident through the detector."
 LINE_CHARACTERS = 500
 _MARKS = {Verdict.OK: "✅", Verdict.BAD: "🔴", Verdict.UNKNOWN: "❔"}
 _FILL_IN = (
@@ -31,6 +35,30 @@ _FILL_IN = (
 def render_document(facts: Facts, picture: str) -> str:
     """The document; `picture` is the file name of the plot."""
     return "\n".join((*_head(facts, picture), *_story(facts), *_sections(facts), *_annex(facts))) + "\n"
+
+
+def amend_document(text: str, events: Sequence[Event]) -> str:
+    """The document with what people said after it was drafted, each line once; a cause stands in its section too."""
+    lines = text.split("\n")
+    for event in events:
+        _append(lines, _TIMELINE, _tell_event(event))
+        _append(lines, _ACTIONS, _tell_action(event))
+        if event.kind == CAUSE:
+            _append(lines, _ROOT_CAUSE, f"Noted afterwards: {code(event.message.removeprefix(CAUSE_WORDS))}")
+    return "\n".join(lines)
+
+
+def _append(lines: list[str], title: str, line: str) -> None:
+    """Put a line at the end of the section of that title, where it does not stand there."""
+    if title not in lines:
+        return
+    begin = lines.index(title) + 1
+    end = next((place for place in range(begin, len(lines)) if lines[place].startswith("## ")), len(lines))
+    section = [each for each in lines[begin:end] if each != _NOBODY]
+    if line not in section:
+        while section and not section[-1]:
+            section.pop()
+        lines[begin:end] = [*section, line, ""] if section else ["", line, ""]
 
 
 def code(text: str) -> str:
@@ -103,10 +131,10 @@ def _numbers(facts: Facts) -> Iterator[str]:
 
 
 def _story(facts: Facts) -> Iterator[str]:
-    yield "## Timeline (UTC)"
+    yield _TIMELINE
     yield ""
     for event in facts.events:
-        yield f"- {format_time(event.at)} {code(event.actor)} {event.kind}: {code(event.message)}"
+        yield _tell_event(event)
     yield ""
     yield "## Checks"
     yield ""
@@ -117,13 +145,21 @@ def _story(facts: Facts) -> Iterator[str]:
     for suspect in facts.incident.suspects[:3]:
         yield f"- suspect {code(suspect.service)}: {code(suspect.why)}"
     yield ""
-    yield "## Actions"
+    yield _ACTIONS
     yield ""
     for event in facts.actions:
-        yield f"- {format_time(event.at)} {code(event.actor)}: {code(event.message)}"
+        yield _tell_action(event)
     if not facts.actions:
-        yield "Nobody acted on the incident through the detector."
+        yield _NOBODY
     yield ""
+
+
+def _tell_event(event: Event) -> str:
+    return f"- {format_time(event.at)} {code(event.actor)} {event.kind}: {code(event.message)}"
+
+
+def _tell_action(event: Event) -> str:
+    return f"- {format_time(event.at)} {code(event.actor)}: {code(event.message)}"
 
 
 def _sections(facts: Facts) -> Iterator[str]:

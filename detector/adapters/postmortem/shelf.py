@@ -14,7 +14,7 @@ import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from detector.adapters.postmortem.document import FOLLOW_UP, render_document
+from detector.adapters.postmortem.document import FOLLOW_UP, amend_document, render_document
 from detector.adapters.postmortem.plot import draw_plot
 from detector.domain.postmortem import Curve
 from detector.ports.error import TemporaryError
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from detector.domain.incident import Event
     from detector.domain.postmortem import Facts
 
 _SEAL = re.compile(r"<!-- draft ([0-9a-f]{64}) -->\n\Z")
@@ -51,6 +52,17 @@ class FileArchive:
         except OSError as fault:
             raise TemporaryError(f"{self._folder}: {fault.strerror or fault}") from fault
         return str(path)
+
+    def amend(self, incident: str, events: Sequence[Event]) -> bool:
+        """Add what was said later to the newest, where nobody has edited it."""
+        path = self._newest(incident)
+        if path is None or not _is_draft(path):
+            return False
+        try:
+            _replace(path, _seal(amend_document(_SEAL.sub("", _read(path)).removesuffix("\n"), events)))
+        except OSError as fault:
+            raise TemporaryError(f"{path}: {fault.strerror or fault}") from fault
+        return True
 
     def read(self, incident: str) -> str | None:
         """Text of the newest."""
