@@ -97,6 +97,10 @@ def ack(incident: Id, by: By = "", text: Text = "") -> None:
 def resolve(incident: Id, by: By = "", text: Text = "") -> None:
     """Resolve an incident."""
     _act(incident, "resolve", by, text, "resolved")
+    events = ask(lambda client: client.get(path_of(incident)))["timeline"]
+    said = next((event["message"] for event in reversed(events) if event["kind"] == "resolved"), "")
+    if "metrics are still bad" in said:
+        print("its metrics are still bad: what still fires in 15 min pages once more", file=sys.stderr)
 
 
 @app.command(help="Add a note to the timeline.")

@@ -67,6 +67,10 @@ async def test_a_resolve_in_pagerduty_while_it_fires_is_flagged(enter_booth: Ent
     (line,) = [line for line in await booth.daemon.timeline(incident["id"]) if line["kind"] == "resolved"]
     assert (line["actor"], line["message"]) == ("Erin Engineer (PagerDuty)", "resolved by hand while metrics are still bad")
     assert incident["end_reason"] == "resolved by hand"
+    booth.show(search=0.5)
+    other = await booth.daemon.wait_incident("search")
+    code, _, err = await booth.daemon.run("incidents", "resolve", other["id"], "--by", "ann")
+    assert (code, err) == (0, "its metrics are still bad: what still fires in 15 min pages once more\n")
 
 
 async def test_the_echo_of_our_own_resolve_changes_nothing(enter_booth: EnterBooth) -> None:

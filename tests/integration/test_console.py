@@ -174,6 +174,20 @@ async def test_a_form_acts_and_leads_back(enter: Enter, daemon: MemoryDaemon) ->
     assert 'value="Erin"' in text
 
 
+async def test_a_resolve_by_hand_while_it_fires_says_what_follows(enter: Enter, daemon: MemoryDaemon) -> None:
+    """Nobody reads "recovered" of what is still bad; a verified recovery reads as before."""
+    ended = {"status": Status.RESOLVED, "resolved": 1400.0}
+    daemon.incidents = [make_incident(1, end_reason="resolved by hand", **ended)]
+    reader = await enter()
+    _, _, text = await reader.get("/incidents/incident-00001")
+    assert "Its metrics are still bad" in text
+    assert "<dt>Resolved</dt>" in text
+    daemon.incidents = [make_incident(1, alerts={}, end_reason="recovered", **ended)]
+    _, _, text = await reader.get("/incidents/incident-00001")
+    assert "Its metrics are still bad" not in text
+    assert "<dt>Recovered</dt>" in text
+
+
 async def test_a_window_of_the_rule_files_says_how_it_ends(enter: Enter) -> None:
     """It has no button, also for who may write; the row and the page say where it is ended instead."""
     reader = await enter()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from detector.domain import examination, mitigation
 from detector.domain.check import Verdict
+from detector.domain.incident import Status
 from detector.domain.response import STATES, ResponseError
 from detector.domain.silence import MuteStatus
 from detector.domain.view import merge_live, view_event, view_incident
@@ -96,6 +97,7 @@ class Pages:
             "plot": plot if plot is not None and (plot.curves or plot.fault or picture is None) else None,
             "plotted": picture is not None,
             "incident": shown,
+            "still_bad": found.status is Status.RESOLVED and any(alert.firing for alert in found.alerts.values()),
             "timeline": _fold_checks(timeline),
             "outputs": {(event["at"], event["actor"]): event["output"] for event in timeline if event["output"]},
             "offers": offers,
