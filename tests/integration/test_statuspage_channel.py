@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -219,6 +220,17 @@ async def test_a_component_is_well_again_only_when_no_incident_holds_it(page: St
         statuses.append(page.component_statuses["cmp000000001"])
     assert [incident.status for incident in page.incidents] == ["resolved", "resolved"]
     assert statuses == ["partial_outage", "operational"]
+
+
+async def test_incidents_that_end_together_heal_their_component(page: Statuspage, exchange: Exchange) -> None:
+    """Each looks at the page before it says that the component is well: not while the other is about to end as well."""
+    channel = make_channel(exchange, page)
+    keys = ("abc", "def")
+    for key in keys:
+        await channel.send(make_post(key=key), now=NOW)
+    ends = [make_post(NoticeKind.RESOLVE, key=key, sequence=2, resolved=OPENED + 600, state="resolved") for key in keys]
+    await asyncio.gather(*(channel.send(end, now=NOW) for end in ends))
+    assert page.component_statuses["cmp000000001"] == "operational"
 
 
 async def test_an_incident_that_somebody_removed_is_not_posted_again(page: Statuspage, exchange: Exchange) -> None:

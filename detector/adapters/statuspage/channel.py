@@ -7,7 +7,9 @@ asked what became of it. The receipt's credential is the vendor's incident id.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, assert_never
 
@@ -30,6 +32,7 @@ API_URL = "https://api.statuspage.io/v1"
 METADATA = "detector"  # all top-level values of an incident's metadata must be objects
 _DEADLINE_SECONDS = 10.0
 _QUIET = frozenset({NoticeKind.ACKNOWLEDGE, NoticeKind.REMINDER})
+_OVER = frozenset({MONITORING, RESOLVED})
 _OPENING = frozenset({NoticeKind.TRIGGER, NoticeKind.RELAPSE})
 _LEAST = ("name", "status", "body", "metadata")
 _MAX_REMEMBERED = 1_000
@@ -58,6 +61,7 @@ class AtlassianStatuspage:
         self._account = Account(exchange, page_id, token, api_url=api_url, deadline_seconds=deadline_seconds)
         self._renderer = renderer
         self._templates = dict(templates or {})
+        self._ending = asyncio.Lock()  # two ends at once would each see the other, and neither call their component well
         self._unknown: dict[str, None] = {}  # notices that may have been posted although nobody said so, oldest first
 
     @property
@@ -70,7 +74,9 @@ class AtlassianStatuspage:
         if delivery.kind in {NoticeKind.SUMMON, NoticeKind.ESCALATE}:
             return Receipt(credential=delivery.credential or "", note="a summon is nothing for the public")
         try:
-            receipt = await self._say(delivery, now)
+            told = disclose(delivery.kind, delivery.severity, delivery.values)
+            async with self._ending if told.state in _OVER else nullcontext():
+                receipt = await self._say(delivery, told, now)
         except TemporaryError as error:
             if error.attempted:
                 self._remember(delivery.id)
@@ -98,8 +104,7 @@ class AtlassianStatuspage:
         """Close the connections; idempotent."""
         await self._account.close()
 
-    async def _say(self, delivery: Delivery, now: float) -> Receipt:
-        told = disclose(delivery.kind, delivery.severity, delivery.values)
+    async def _say(self, delivery: Delivery, told: Disclosure, now: float) -> Receipt:
         may_be_there = self._may_be_there(delivery)
         identity = delivery.credential or ""
         if not identity and (may_be_there or delivery.kind is not NoticeKind.TRIGGER):
@@ -170,7 +175,7 @@ class AtlassianStatuspage:
         components = await self._account.find_components(told.services, now)
         if self._account.has_components:
             told = replace(told, services=tuple(name for name in told.services if name in components))
-        is_over = told.state in {MONITORING, RESOLVED}
+        is_over = told.state in _OVER
         status = "operational" if is_over else choose_component_status(delivery.severity)
         incident: Incident = {
             "status": told.state,
