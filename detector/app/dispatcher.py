@@ -42,6 +42,7 @@ IDLE_POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 2.0
 FALLBACK_AFTER_SECONDS = 120.0
 LOST_SECONDS = 5.0  # for what is in memory only: by then it has its row, or it is certain that nobody reaches the store
+_UNWRITTEN_MOST = 64  # outcomes; beyond it one row is claimed for each that is written: a dead destination fails faster than that
 _STOP_SHARE = 0.8  # of the time to stop, for what is under way; the rest for writing what came of it
 
 
@@ -191,7 +192,7 @@ class Dispatcher:
             self._on_failing(delivery, UNDELIVERED)
 
     def _begin_claim(self) -> None:
-        free = self._concurrency - len(self._flights)
+        free = min(self._concurrency - len(self._flights), 1 if len(self._outcomes) > _UNWRITTEN_MOST else self._concurrency)
         if self._claim is None and self._claim_wanted and free > 0:
             self._claim_wanted = False
             self._claim_began = self._clock.monotonic()
