@@ -19,7 +19,7 @@ from detector.app.attempt import Outcome, accept, give_back, judge
 from detector.app.fallback import UNDELIVERED
 from detector.app.flight import HELD_GRACE_SECONDS, OPENING, Flight, is_grave_page, make_delivery, remember
 from detector.app.guard import is_set_within
-from detector.app.spare import SPARE_LIMIT, Lane, Spare, SpareQueue, lane_of
+from detector.app.spare import SPARE_LIMIT, UNWRITTEN_MOST, Lane, Spare, SpareQueue, lane_of
 from detector.domain.incident import NoticeKind
 from detector.domain.severity import Severity
 from detector.domain.shard import find_shard
@@ -42,7 +42,6 @@ IDLE_POLL_SECONDS = 5.0
 PATIENCE_SECONDS = 2.0
 FALLBACK_AFTER_SECONDS = 120.0
 LOST_SECONDS = 5.0  # for what is in memory only: by then it has its row, or it is certain that nobody reaches the store
-_UNWRITTEN_MOST = 64  # outcomes; beyond it one row is claimed for each that is written: a dead destination fails faster than that
 _STOP_SHARE = 0.8  # of the time to stop, for what is under way; the rest for writing what came of it
 
 
@@ -192,7 +191,7 @@ class Dispatcher:
             self._on_failing(delivery, UNDELIVERED)
 
     def _begin_claim(self) -> None:
-        free = min(self._concurrency - len(self._flights), 1 if len(self._outcomes) > _UNWRITTEN_MOST else self._concurrency)
+        free = min(self._concurrency - len(self._flights), 1 if len(self._outcomes) > UNWRITTEN_MOST else self._concurrency)
         if self._claim is None and self._claim_wanted and free > 0:
             self._claim_wanted = False
             self._claim_began = self._clock.monotonic()

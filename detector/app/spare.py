@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 SPARE_LIMIT = 1000
+UNWRITTEN_MOST = 64  # outcomes; beyond it one row is claimed for each that is written: a dead destination fails faster than that
 
 Lane: TypeAlias = "tuple[str, str]"
 

@@ -13,6 +13,7 @@ import math
 import time
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from http.client import OK
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.kit.badprometheus import BadPrometheus, vector
@@ -122,7 +123,7 @@ class Household:
 
     async def check_oracle(self, *, also: tuple[Truth, ...] = ()) -> None:
         """The oracle over everything that `flip` and `heal` did, and over truths that were made otherwise."""
-        incidents, timelines = await _read_ledger(self.daemon)
+        incidents, timelines = await _read_ledger(self.daemon, self.pagerduty)
         check_oracle([*self.truths.values(), *also], self.pagerduty, incidents, timelines)
 
     def _read_monotonic(self) -> float:
@@ -227,11 +228,11 @@ class Booth:
             return all(each["status"] in {"resolved", "closed"} for each in incidents)
 
         await wait_until(is_told, f"incidents of {sorted(over)} that are over")
-        check_oracle(truths, self.pagerduty, *await _read_ledger(self.daemon))
+        check_oracle(truths, self.pagerduty, *await _read_ledger(self.daemon, self.pagerduty))
 
     async def judge(self) -> list[Finding]:
         """What the oracle finds now."""
-        return judge(self.truths, self.pagerduty, *await _read_ledger(self.daemon))
+        return judge(self.truths, self.pagerduty, *await _read_ledger(self.daemon, self.pagerduty))
 
     def use_key(self, name: str, key: str) -> None:
         """Change a routing key of the daemon's settings, for its next start."""
@@ -253,7 +254,13 @@ class Booth:
         self.source.answer = vector(*(({"service": name}, repr(value)) for name, value in self._values.items()), at=time.time())
 
 
-async def _read_ledger(daemon: Daemon) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
-    """Every incident that the daemon knows, and their timelines by id."""
-    incidents = await daemon.incidents()
-    return incidents, {each["id"]: await daemon.timeline(each["id"]) for each in incidents}
+async def _read_ledger(daemon: Daemon, pagerduty: PagerDuty) -> tuple[list[dict[str, Any]], dict[str, list[dict[str, Any]]]]:
+    """Incidents as the daemon knows them, the newest and whatever was paged, and by id the timelines of what was paged."""
+    incidents = {each["id"]: each for each in await daemon.incidents()}
+    timelines: dict[str, list[dict[str, Any]]] = {}
+    for identity in {alert.dedup_key.split(":")[0] for alert in pagerduty.alerts()}:
+        status, body = await daemon.fetch(f"/api/v1/incidents/{identity}")
+        if status == OK:
+            incidents[identity] = json.loads(body)
+            timelines[identity] = incidents[identity]["timeline"]
+    return list(incidents.values()), timelines

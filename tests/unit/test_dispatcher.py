@@ -28,10 +28,10 @@ class SlowStore(MemoryStore):
         super().__init__()
         self._clock = clock
 
-    async def claim(self, channel: str, now: float, limit: int) -> Sequence[Delivery]:
+    async def claim(self, *given: Any, **named: Any) -> Sequence[Delivery]:
         """Later."""
         await self._clock.sleep(WRITE_SECONDS)
-        return await super().claim(channel, now, limit)
+        return await super().claim(*given, **named)
 
     async def record(self, *given: Any, **named: Any) -> None:
         """Later."""
