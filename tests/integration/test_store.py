@@ -12,7 +12,7 @@ import pytest
 
 from detector.adapters.store import SqlStore, create_store
 from detector.domain.alert import RuleProgress
-from detector.domain.incident import BLIND_ID, Book, Decision, NoticeKind, Status
+from detector.domain.incident import BLIND_ID, Book, Decision, Incident, NoticeKind, Status
 from detector.domain.mute import Mute, MuteKind, parse_matchers
 from detector.domain.postmortem import Lesson
 from detector.domain.severity import Severity
@@ -142,6 +142,50 @@ async def test_a_failed_decision_writes_nothing(store: Store) -> None:
     assert await store.load() == Memory()
     await store.commit([make_record()], decide(), NOW)
     assert (await store.load()).alerts != {}
+
+
+async def test_a_book_in_memory_is_what_a_reader_finds(store: Store, make_store: MakeStore) -> None:
+    """Opened, changed, closed and failed in turn: each decision sees what a restart would read, in its order."""
+    books: list[dict[str, Incident]] = []
+
+    async def commit(*values: Incident, sick: bool = False) -> None:
+        def look(book: Book) -> Decision:
+            books.append(dict(book.incidents))
+            if sick:
+                raise ZeroDivisionError("sick rule")
+            return Decision(values)
+
+        await store.commit([], look, NOW)
+
+    await commit(make_incident(5), make_incident(7))
+    await commit(make_incident(6, summary="lone \ud800 half"), make_incident(7, revision=4))
+    await commit(make_incident(5, status=Status.CLOSED, closed=1500.0))
+    with pytest.raises(ZeroDivisionError):
+        await commit(make_incident(9), sick=True)
+    await commit(replace(make_incident(8, status=Status.CLOSED, closed=1500.0), id=BLIND_ID))
+    await commit()
+    await commit()
+    kept = (await (await _restart(store, make_store)).load()).incidents
+    assert list(books[-1].items()) == list(kept.items())
+    assert set(kept) == {make_incident(6).id, make_incident(7).id, BLIND_ID}
+    assert books[4] == books[3] == {make_incident(number).id: kept[make_incident(number).id] for number in (6, 7)}
+    assert kept[make_incident(7).id].revision == 4
+
+
+async def test_what_did_not_change_is_not_read_anew(store: Store) -> None:
+    """A commit costs what it changes: an incident that stays is the very same object in the next decision."""
+    seen: list[Book] = []
+
+    def look(book: Book) -> Decision:
+        seen.append(book)
+        return Decision((replace(make_incident(1), revision=len(seen)),))
+
+    await store.commit([], decide(*(make_incident(number) for number in range(5))), NOW)
+    for _ in range(3):
+        await store.commit([], look, NOW)
+    identity = make_incident(2).id
+    assert seen[2].incidents[identity] is seen[1].incidents[identity]
+    assert seen[2].incidents[make_incident(1).id].revision == 2
 
 
 async def test_commits_see_each_other(store: Store) -> None:

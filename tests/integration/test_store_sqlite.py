@@ -204,14 +204,22 @@ async def test_corruption_while_running_is_mended(state_dir: Path) -> None:
     """A file that breaks under a running store fails one call as temporary; the next works on a new file, and says so."""
     await _fill(state_dir)
     lines: list[str] = []
+    books: list[Book] = []
+
+    def look(book: Book) -> Decision:
+        books.append(book)
+        return Decision((make_incident(),))
+
     store = create_store(state_dir, tell=lines.append)
     await store.open()
     try:
+        await store.commit([], look, NOW)
         path = state_dir / "detector.db"
         _damage(path, 0, path.stat().st_size)
         with pytest.raises(TemporaryError, match=r"malformed|not a database"):
             await store.load()
-        await store.commit([make_record()], decide(make_incident()), NOW)
+        await store.commit([make_record()], look, NOW)
+        assert [len(book.incidents) for book in books] == [300, 0]
         assert set((await store.load()).incidents) == {make_incident().id}
         assert store.recovered_from is not None
         assert [line for line in lines if "corrupt: moved to" in line]

@@ -77,11 +77,13 @@ async def read_revision(connection: AsyncConnection) -> int:
     return int((await connection.execute(select(book.c.revision))).scalar_one())
 
 
-async def read_book(connection: AsyncConnection, unreadable: Unreadable) -> Book:
+async def read_book(
+    connection: AsyncConnection, unreadable: Unreadable, decode: Callable[[str], Incident] = codec.decode_incident
+) -> Book:
     """Every incident that is not closed, and those of a fixed id even then: they come back as their next episode."""
     wanted = or_(incident.c.status != Status.CLOSED.value, incident.c.id.in_(sorted(FIXED_IDS)))
     query = select(incident.c.id, incident.c.document).where(wanted).order_by(incident.c.id)
-    incidents = await _read(connection, query, codec.decode_incident, unreadable)
+    incidents = await _read(connection, query, decode, unreadable)
     return Book({found.id: found for _, found in incidents})
 
 
@@ -114,9 +116,11 @@ async def write_progress(connection: AsyncConnection, values: Iterable[RuleProgr
     await write_rows(connection, replace_rows(connection.dialect.name, progress), rows)
 
 
-async def write_incidents(connection: AsyncConnection, values: Iterable[Incident]) -> None:
-    """Incidents as they are now."""
-    await write_rows(connection, replace_rows(connection.dialect.name, incident), [_incident_row(value) for value in values])
+async def write_incidents(connection: AsyncConnection, values: Iterable[Incident]) -> list[str]:
+    """Incidents as they are now; their documents."""
+    rows = [_incident_row(value) for value in values]
+    await write_rows(connection, replace_rows(connection.dialect.name, incident), rows)
+    return [row["document"] for row in rows]
 
 
 async def write_events(connection: AsyncConnection, values: Iterable[Event]) -> None:

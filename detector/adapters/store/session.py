@@ -62,6 +62,7 @@ class Session:
 
     def __init__(self, database: Database, *, holder: str, tell: Callable[[str], None], deadline_seconds: float) -> None:
         self.recovered_from: str | None = None
+        self.opened = 0  # how often: every time it may be another file
         self._database = database
         self._holder = holder
         self._tell = tell
@@ -99,6 +100,7 @@ class Session:
         await self._database.close()
 
     async def _prepare(self) -> None:
+        self.opened += 1
         with translate(f"preparing {self._database}"):
             async with self.writing() as connection:
                 await migrate(connection)

@@ -14,6 +14,7 @@ from sqlalchemy import delete, insert
 
 from detector.adapters.store import codec, deploy, ledger, lesson, listing, mute, outbox, schema
 from detector.adapters.store.lease import check_fences
+from detector.adapters.store.memory import BookMemory
 from detector.adapters.store.postgres import PostgresDatabase
 from detector.adapters.store.registry import SqlRegistry
 from detector.adapters.store.session import Database, Session
@@ -51,6 +52,7 @@ class SqlStore:
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self._tell = tell or (lambda _line: None)
         self._session = Session(database, holder=self.holder, tell=self._tell, deadline_seconds=deadline_seconds)
+        self._memory = BookMemory()
         self.registry = SqlRegistry(self._session, self.holder, self._tell)
 
     @property
@@ -96,15 +98,18 @@ class SqlStore:
             async with self._session.writing() as connection:
                 revision = await ledger.lock_book(connection)
                 await check_fences(connection, self.holder, fences, late=late)
-                decision = decide(await ledger.read_book(connection, self._tell))
+                opened = self._session.opened if self._session.exclusive else None
+                book = await self._memory.take(connection, self._tell, opened)
+                decision = decide(book)
                 await rows.write(connection)
-                await ledger.write_incidents(connection, decision.incidents)
+                documents = await ledger.write_incidents(connection, decision.incidents)
                 await ledger.write_events(connection, decision.events)
                 await ledger.write_notices(connection, decision.notices, sent={notice.id for notice in sent})
                 await outbox.doubt_sent(connection, sent)
                 collapsed = await outbox.collapse(connection, decision.notices)
                 if not decision.empty:
                     revision = await ledger.advance_revision(connection)
+            self._memory.keep(book, opened, zip(decision.incidents, documents, strict=True))
             return Committed(decision.incidents, decision.events, decision.notices, collapsed, revision)
 
         return await self._session.run("committing", run)
