@@ -165,7 +165,9 @@ async def test_a_book_in_memory_is_what_a_reader_finds(store: Store, make_store:
     await commit(replace(make_incident(8, status=Status.CLOSED, closed=1500.0), id=BLIND_ID))
     await commit()
     await commit()
-    kept = (await (await _restart(store, make_store)).load()).incidents
+    again = await _restart(store, make_store)
+    kept = (await again.load()).incidents
+    await _end(again)
     assert list(books[-1].items()) == list(kept.items())
     assert set(kept) == {make_incident(6).id, make_incident(7).id, BLIND_ID}
     assert books[4] == books[3] == {make_incident(number).id: kept[make_incident(number).id] for number in (6, 7)}
