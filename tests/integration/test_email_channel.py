@@ -102,6 +102,22 @@ async def test_an_incident_is_one_thread_for_the_people_on_call() -> None:
     assert "Resolved: 2023-11-14 22:23:20 UTC" in resolved.get_content()
 
 
+@pytest.mark.parametrize(
+    ("instead_of", "subject"),
+    [
+        ("pagerduty", "[HIGH] pagerduty fails: checkout fails 10.2% of its requests"),
+        ("drill", "[HIGH] checkout fails 10.2% of its requests"),
+    ],
+)
+async def test_a_mail_that_stands_for_another_channel_says_so_in_its_subject(instead_of: str, subject: str) -> None:
+    """Beside the mail of the opening itself nobody takes it for a second copy; what marks a drill is no channel."""
+    async with MailServer() as server:
+        channel = make_channel(server)
+        await channel.send(make_mail(fallback_for=instead_of), now=NOW)
+        await channel.close()
+    assert server.mails[0].message["Subject"] == subject
+
+
 async def test_without_a_credential_later_mails_still_belong_to_the_thread() -> None:
     """After the first mail was lost, the next refers to the id that is made from the key."""
     async with MailServer() as server:

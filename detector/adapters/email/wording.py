@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from detector.domain.disclosure import MONITORING, Disclosure, disclose, format_clock
+from detector.domain.exercise import KIND as DRILL
 from detector.domain.incident import NoticeKind
 from detector.domain.quantity import MISSING, format_breach, format_signal, format_time
 from detector.domain.text import clean_line, cut_text
@@ -55,17 +56,19 @@ Labels: {{ labels }}
 Incident id: {{ incident }}
 """
 
+_HEAD = "[{{ severity }}] {% if instead_of %}{{ instead_of }} fails: {% endif %}"
+
 ON_CALL: Templates = {
-    "trigger": "[{{ severity }}] {{ title }}" + _ON_CALL_BODY,
-    "rise": "[{{ severity }}] Severity rose: {{ title }}" + _ON_CALL_BODY,
-    "update": "[{{ severity }}] Update: {{ title }}" + _ON_CALL_BODY,
-    "acknowledge": "[{{ severity }}] Acknowledged: {{ title }}" + _ON_CALL_BODY,
-    "resolve": "[{{ severity }}] Resolved: {{ title }}" + _ON_CALL_BODY,
-    "relapse": "[{{ severity }}] Again: {{ title }}" + _ON_CALL_BODY,
-    "close": "[{{ severity }}] Closed: {{ title }}" + _ON_CALL_BODY,
-    "reminder": "[{{ severity }}] Still {{ state }}: {{ title }}" + _ON_CALL_BODY,
-    "summon": "[{{ severity }}] You are called: {{ title }}" + _ON_CALL_BODY,
-    "escalate": "[{{ severity }}] Nobody has acknowledged: {{ title }}" + _ON_CALL_BODY,
+    "trigger": _HEAD + "{{ title }}" + _ON_CALL_BODY,
+    "rise": _HEAD + "Severity rose: {{ title }}" + _ON_CALL_BODY,
+    "update": _HEAD + "Update: {{ title }}" + _ON_CALL_BODY,
+    "acknowledge": _HEAD + "Acknowledged: {{ title }}" + _ON_CALL_BODY,
+    "resolve": _HEAD + "Resolved: {{ title }}" + _ON_CALL_BODY,
+    "relapse": _HEAD + "Again: {{ title }}" + _ON_CALL_BODY,
+    "close": _HEAD + "Closed: {{ title }}" + _ON_CALL_BODY,
+    "reminder": _HEAD + "Still {{ state }}: {{ title }}" + _ON_CALL_BODY,
+    "summon": _HEAD + "You are called: {{ title }}" + _ON_CALL_BODY,
+    "escalate": _HEAD + "Nobody has acknowledged: {{ title }}" + _ON_CALL_BODY,
 }
 
 _PUBLIC_BODY = """
@@ -132,6 +135,7 @@ def list_internal(delivery: Delivery) -> Mapping[str, Any]:
         "notes": [_cut(each) for each in _texts(facts.get("notes"))],
         "responders": _list_responders(facts.get("responders")),
         "incident": clean_line(delivery.incident),
+        "instead_of": "" if facts.get("fallback_for") == DRILL else _line(facts, "fallback_for"),
         **{name: _line(facts, name) for name in ("message", "actor", "owner", "service", "acknowledged_by", "root_cause")},
         **{name: _line(facts, name) for name in ("end_reason", "eta", "runbook", "dashboard", "incident_url", "condition")},
     }
