@@ -144,11 +144,12 @@ def _match_key(key: str, value: Json, item: Item, tolerance: float) -> bool:
 
 
 def _cut(item: Item, keys: Sequence[str]) -> Json:
-    """The item with the keys that were asked for."""
+    """The item with the keys that were asked for; what was asked as `rule` is told so where there is but one."""
     shown: dict[str, Json] = {}
     for key in keys:
         if key == "rule" and "rule" not in item:
-            shown["rules"] = item.get("rules")
+            rules = item.get("rules")
+            shown |= {"rule": rules[0]} if isinstance(rules, list) and len(rules) == 1 else {"rules": rules}
         elif key != "tolerance":
             shown[key] = item.get(key)
     return shown

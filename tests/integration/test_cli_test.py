@@ -116,7 +116,7 @@ def test_json(tmp_path: Path) -> None:
     (result,) = json.loads(done.stdout)
     assert (done.returncode, result["passed"], result["line"]) == (1, False, 5)
     (failure,) = result["failures"]
-    assert failure["got"] == [{"rules": ["http-errors"], "service": "checkout", "severity": "medium", "status": "open"}]
+    assert failure["got"] == [{"rule": "http-errors", "service": "checkout", "severity": "medium", "status": "open"}]
     assert failure["signals"][0]["points"][2] == [360.0, pytest.approx(0.02)]
 
 
