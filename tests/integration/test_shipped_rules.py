@@ -33,7 +33,11 @@ services:
 """
 FIRED = {
     "http-errors": {"two", "ten", "core-full", "virgin", "restarted", "vanished", "quieted", "class", "billing"},
+    "http-errors-few": {"trickle"},
+    "http-errors-lasting": {"both", "trickle"},
+    "http-errors-long-lasting": {"both"},
     "http-latency": {"slow", "core-slow", "morning"},
+    "http-latency-lasting": {"sluggish"},
     "http-latency-limit": {"newborn"},
     "traffic-gone": {"silent", "quieted"},
     "host-memory": {"tight:9100", "choking:9100"},
@@ -57,6 +61,7 @@ def _break(share: float, rate: float = 20.0, *, until: float = HEAL) -> tuple[Le
 def _write_services(history: History) -> None:
     for service, share in (("two", 0.02), ("ten", 0.1), ("core-full", 1.0)):
         _add_requests(history, service, *_break(share))
+    _add_requests(history, "trickle", *_break(0.02, 1.0))  # six failures in five minutes
     _add_requests(history, "core-well", 20.0, 0.004)
     _add_requests(history, "never-failed", 20.0, None)
     good, bad = _break(0.1)
@@ -87,6 +92,9 @@ def _write_latency(history: History) -> None:
     def add(service: str, rate: Level, duration: Level) -> None:
         history.add_histogram("http_request_duration_seconds", {"job": "shop", "service": service}, rate, duration)
 
+    labels = {"job": "shop", "service": "sluggish"}  # a summary: no buckets
+    history.add_counter("http_request_duration_seconds_sum", labels, switch(2.0, (FLIP, 3.0)))
+    history.add_counter("http_request_duration_seconds_count", labels, 20.0)
     for service in ("slow", "core-slow"):
         add(service, 20.0, switch(0.08, (FLIP, 1.8), (HEAL, 0.08)))
     add("core-well", 20.0, switch(0.03, (FLIP, 0.2)))  # six times the usual, and nobody notices

@@ -27,8 +27,8 @@ KNOWN = (
         ("service", "job"),
     ),
     Instrumentation(
-        "HTTP counters and average latencies, for small faults of core services that last",
-        "library/http-lasting.yaml",
+        "HTTP counters and average latencies, for small faults that last",
+        "http-lasting.yaml",
         ("http_requests_total", "http_request_duration_seconds_sum", "http_request_duration_seconds_count"),
         ("service", "job"),
     ),
