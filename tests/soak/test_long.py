@@ -31,7 +31,8 @@ pytestmark = [pytest.mark.soak, pytest.mark.timeout(3600)]
 DEAD_SECONDS = 600.0
 FOR_SECONDS, KILLED_AFTER_SECONDS, BEHIND_SECONDS = 60.0, 45.0, 15.0
 WINDOW_SECONDS, CALLS = 60.0, 120
-CYCLES, SERVICES = 100, 100
+CYCLES, SERVICES = 50, 200
+SOCKETS = 32  # sixteen deliveries at once, what asks it and what it asks: a leak of ten thousand cycles is far more
 FLAPPING, FLAPS = 20, 60
 MEGABYTE = 1 << 20
 GROWTH_BYTES = 48 * MEGABYTE
@@ -158,7 +159,7 @@ async def test_a_storm_of_flaps_is_one_incident_each(enter_booth: EnterBooth, re
 async def test_10000_alerts_with_a_receiver_that_fails_leave_the_process_flat(
     enter_booth: EnterBooth, record_property: Record
 ) -> None:
-    """A hundred services break and recover a hundred times while the webhook is dead: memory, descriptors and threads stay flat."""
+    """Two hundred services break and recover fifty times while the webhook is dead: memory, descriptors and threads stay flat."""
     rules = PLAIN_RULES.replace("every: 1s", "every: 250ms").replace("recover_for: 1s", "recover_for: 250ms\n    watch: 1s")
     booth = await enter_booth(rules={"errors": rules + '    severity: {low: "true"}\n'}, webhook__url="http://127.0.0.1:9/dead")
     names = [f"service-{number:03}" for number in range(SERVICES)]
@@ -179,7 +180,7 @@ async def test_10000_alerts_with_a_receiver_that_fails_leave_the_process_flat(
     )
     record_property("figures", text)
     assert last[0] - quarter[0] < GROWTH_BYTES, text
-    assert max(fds for _, fds, _ in seen) - quarter[1] <= 16, text
+    assert max(fds for _, fds, _ in seen) - quarter[1] <= SOCKETS, text
     assert max(threads for *_, threads in seen) - quarter[2] <= 8, text
     booth.truths.clear()  # LOW pages nobody; one that does shows that the process is well
     booth.daemon.write_rules(errors=PLAIN_RULES + '    severity: {high: "true"}\n')
