@@ -25,6 +25,7 @@ from benchmarks import (
     listing,
     merge,
     profile,
+    replica,
     report,
     start,
 )
@@ -36,7 +37,22 @@ if TYPE_CHECKING:
 
     from benchmarks.question import Figure, Question, Say
 
-_MODULES = (start, evaluation, profile, merge, idle, crowd, latency, listing, comparison, ranking, detection, backtest, dependency)
+_MODULES = (
+    start,
+    evaluation,
+    profile,
+    merge,
+    idle,
+    crowd,
+    latency,
+    listing,
+    replica,
+    comparison,
+    ranking,
+    detection,
+    backtest,
+    dependency,
+)
 QUESTIONS = {question.name: question for question in (*(module.QUESTION for module in _MODULES), *growth.QUESTIONS)}
 QUICK = {comparison.QUESTION.name: comparison.QUICK_QUESTION}
 DONE, OVER, FAILED, USAGE = 0, 1, 1, 2
@@ -60,8 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, picture in report.draw_plots(list(QUESTIONS.values()), runs).items():
             (page.parent / name).write_text(picture)
         return DONE
+    if given.fault:
+        return _ask_faults(given.fault, given.json)
     asked = QUESTIONS | QUICK if given.quick else QUESTIONS
     return _ask([asked[name] for name in given.names or asked], given.json, keep=not given.quick)
+
+
+def _ask_faults(numbers: Sequence[str], json_file: str | None) -> int:
+    """Some faults side by side; a part is not kept in the history, where it would stand for the whole."""
+    try:
+        question = comparison.choose_rows(numbers)
+    except ValueError as error:
+        print(f"benchmarks: {error}", file=sys.stderr)
+        return USAGE
+    return _ask([question], json_file, keep=False)
 
 
 def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -69,6 +97,12 @@ def _read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="name", help="which benchmarks to run; default all")
     parser.add_argument("--list", action="store_true", help="list the benchmarks and end")
     parser.add_argument("--quick", action="store_true", help="shorter forms where there are any; nothing is kept")
+    parser.add_argument(
+        "--fault",
+        action="append",
+        metavar="NUMBER",
+        help="sidebyside, this fault alone (repeatable): goes to docs/reliability-peers.json, not into the history",
+    )
     parser.add_argument("--json", metavar="FILE", help="also write this run there")
     parser.add_argument("--markdown", metavar="FILE", help="write a page from the history instead of measuring")
     return parser.parse_args(arguments)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 ROUTING_KEY = "b" * 32
 MEBIBYTE = 1 << 20
 _STEP_SECONDS = 0.01
-_READY_SECONDS = 30.0
 
 
 class Daemon:
@@ -37,8 +36,10 @@ class Daemon:
         every: str = "5s",
         settings: Mapping[str, str] | None = None,
         module: Sequence[str] = ("detector",),
+        ready_seconds: float = 30.0,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._ready_seconds = ready_seconds
         self.port = free_port()
         self.process = Process(
             [sys.executable, "-m", *module, "run"],
@@ -59,11 +60,11 @@ class Daemon:
 
     async def __aenter__(self) -> Self:
         self.process.start()
-        deadline = time.monotonic() + _READY_SECONDS
+        deadline = time.monotonic() + self._ready_seconds
         while self._get("/-/ready") is None:
             if not self.process.is_running or time.monotonic() > deadline:
                 self.process.stop()
-                raise RuntimeError(f"detector was not ready within {_READY_SECONDS:g} s:\n{self.process.read_log()[-2000:]}")
+                raise RuntimeError(f"detector was not ready within {self._ready_seconds:g} s:\n{self.process.read_log()[-2000:]}")
             await asyncio.sleep(_STEP_SECONDS)
         return self
 

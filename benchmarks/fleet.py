@@ -116,8 +116,11 @@ class Fleet:
         return self._failed.get(name, 0) + int((now - since) * REQUESTS_PER_SECOND * share)
 
 
-def write_rules(folder: Path, *, copies: int = 1) -> Path:
-    """A rules directory with the shipped rule http-errors; of several copies each has names and queries of its own."""
+def write_rules(folder: Path, *, copies: int = 1, alike: bool = True) -> Path:
+    """A rules directory with the shipped rule http-errors; of several copies each has names and queries of its own.
+
+    `alike`: the queries differ in one label's value, so that the daemon asks them as one; else each is asked by itself.
+    """
     document = yaml.safe_load((RULES / "http.yaml").read_text())
     rule = next(rule for rule in document["rules"] if rule["name"] == "http-errors")
     text = json.dumps({"rules": [rule]}, indent=2)  # JSON is YAML
@@ -126,7 +129,7 @@ def write_rules(folder: Path, *, copies: int = 1) -> Path:
         name = f"{copy:02d}"
         own = text.replace('"http-errors"', f'"http-errors-{name}"')
         if copies > 1:
-            selector = f"service='service-{copy:05d}'"
+            selector = f"service{'=' if alike else '=~'}'service-{copy:05d}'"
             own = own.replace("http_requests_total{", f"http_requests_total{{{selector},")
             own = own.replace("http_requests_total[", f"http_requests_total{{{selector}}}[")
         (folder / f"http-{name}.yaml").write_text(own)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import subprocess
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -19,6 +20,7 @@ from benchmarks.sidebyside.condition import EVERY, FOR_SECONDS, LIMIT, RATIO
 from detector.adapters.binary import find_binary
 from tests.kit.alertmanager import Alertmanager
 from tests.kit.port import free_port
+from tests.kit.postgres import Postgres
 from tests.kit.process import Process
 from tests.kit.prometheus import Prometheus
 
@@ -43,10 +45,12 @@ class Product(Protocol):
 
 
 class Detector:
-    """`detector run`; with a database several of them."""
+    """`detector run`; several of them share one real PostgreSQL, as vmalerts share the store of their state."""
 
-    def __init__(self, folder: Path, job: Mapping[str, object], events_url: str, *, database: str = "", replicas: int = 1) -> None:
+    def __init__(self, folder: Path, job: Mapping[str, object], events_url: str, *, replicas: int = 1) -> None:
         folder.mkdir(parents=True)
+        self._postgres = Postgres() if replicas > 1 else None
+        self._opened = ExitStack()
         source = Prometheus(folder / "prometheus", scrape_configs=[job], scrape_interval=EVERY)
         rules = folder / "rules"
         rules.mkdir()
@@ -61,7 +65,7 @@ class Detector:
             "recover_for": "0s",
         }
         (rules / "errors.yaml").write_text(yaml.safe_dump({"rules": [rule]}))
-        extra = {"DETECTOR_DATABASE_URL": database} if database else {}
+        extra = {"DETECTOR_DATABASE_URL": self._postgres.url()} if self._postgres else {}
         self._daemons = [
             Daemon(folder / str(number), rules, prometheus=source.url, pagerduty=events_url, every=EVERY, settings=extra)
             for number in range(replicas)
@@ -70,7 +74,9 @@ class Detector:
         self.sources = [source]
 
     async def start(self) -> None:
-        """Prometheus, then the daemons one after the other."""
+        """The database, Prometheus, then the daemons one after the other."""
+        if self._postgres:
+            await asyncio.to_thread(self._opened.enter_context, self._postgres)
         await asyncio.to_thread(self.sources[0].start)
         for daemon in self._daemons:
             await daemon.__aenter__()
@@ -78,6 +84,7 @@ class Detector:
     async def stop(self) -> None:
         """End all."""
         await _stop([process for node in self.nodes for process in node], self.sources)
+        await asyncio.to_thread(self._opened.close)
 
 
 class Peer:

@@ -30,11 +30,11 @@ _HEAD = """\
 # Reliability: what was done to it, and what became of it
 
 Made by `make reliability` (the quick tests), `make reliability ARGS=--soak` (the long ones) and `make bench ARGS=sidebyside` (the
-peers); do not edit. The tests run the real daemon, with real parts around it where the fault lies in one. Each ends with the same
-oracle: every true incident was paged; there is exactly one alert for each, and one more for each rise or relapse that its timeline
-records; nothing is left open without a cause; nothing was resolved while it was broken or its state unknown (where a test judges
-otherwise, tests/unit/test_faults.py says why). The column of a peer says what it did under the same fault, judged by its alerts
-alone; it is empty where the fault was not played to the peers.
+peers; `ARGS="sidebyside --fault 29"` plays one fault); do not edit. The tests run the real daemon, with real parts around it where
+the fault lies in one. Each ends with the same oracle: every true incident was paged; there is exactly one alert for each, and one
+more for each rise or relapse that its timeline records; nothing is left open without a cause; nothing was resolved while it was
+broken or its state unknown (where a test judges otherwise, tests/unit/test_faults.py says why). The column of a peer says what it
+did under the same fault, judged by its alerts alone; it is empty where the fault was not played to the peers.
 
 """
 
@@ -105,10 +105,12 @@ def _tell_peers(peers: Mapping[str, Any]) -> Iterator[str]:
     faults = {row.number: row.fault for row in ROWS}
     if about := peers.get("about"):
         versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
-        yield f"Played at {about['at']}, seed {about['seed']}; {versions}; {about['settings']}.\n\n"
+        yield f"Seed {about['seed']}; {versions}; {about['settings']}.\n\n"
     for number in sorted((each for each in peers if each.isdigit()), key=int):
         found = peers[number]
         yield f"### {number}: {faults[int(number)]}\n\n"
+        if played := found.get("played"):
+            yield f"Played at {played['at']}, load of the machine before it {played['load']}.\n\n"
         told = [(PRODUCTS[each], _name_result(found[each]), str(found[each].get("what", ""))) for each in PRODUCTS if each in found]
         yield _table(("product", "result", "what happened"), told) + "\n"
 
