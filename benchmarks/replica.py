@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -174,11 +174,19 @@ def _read_spent(daemons: Sequence[Daemon], postgres: Postgres) -> Spent:
         row = connection.execute(_ACTIVITY).fetchone()
     if row is None:
         raise RuntimeError("PostgreSQL has no statistics of its own database")
-    server = psutil.Process(postgres.process.pid)
+    cpu = tuple(daemon.cpu_seconds for daemon in daemons)
+    return Spent(cpu, float(row[0]), float(row[1]), _sum_cpu(psutil.Process(postgres.process.pid)))
+
+
+def _sum_cpu(server: psutil.Process) -> float:
+    """CPU seconds of a server and of its children, those that have ended included."""
+    spent = 0.0
+    for child in server.children():
+        with suppress(psutil.NoSuchProcess):  # a session may end meanwhile: its time is among that of the ended ones
+            times = child.cpu_times()
+            spent += times.user + times.system
     own = server.cpu_times()
-    sessions = [child.cpu_times() for child in server.children()]
-    database = own.user + own.system + own.children_user + own.children_system + sum(each.user + each.system for each in sessions)
-    return Spent(tuple(daemon.cpu_seconds for daemon in daemons), float(row[0]), float(row[1]), float(database))
+    return float(spent + own.user + own.system + own.children_user + own.children_system)
 
 
 QUESTION = Question(
