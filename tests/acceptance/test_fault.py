@@ -26,6 +26,7 @@ async def test_a_value_that_flaps_is_one_incident(enter_booth: EnterBooth) -> No
         booth.show(checkout=0.1)
         await booth.daemon.wait_incident("checkout")
         await booth.wait_open(1)
+        await booth.daemon.wait_evaluations("errors", 2)  # it is above again, each time
         booth.show(checkout=0.005)  # below the threshold, and not recovered: nothing ends
         await booth.daemon.wait_evaluations("errors", 2)
     booth.show(checkout=0.0)
