@@ -7,6 +7,7 @@ whose last evaluation still runs skips the slot, and only that rule does. `slot`
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ OVERDUE_SECONDS = 5.0
 STOP_SECONDS = 5.0
 CROWD = 500  # rules that are begun without giving way to the loop
 SLICE_SECONDS = 0.005  # rules are judged so long without giving way to the loop
+LEFT_OUT = 4  # slots that are caught up: about as many as pass while a lease runs out
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ class Poller:
         self._rules: dict[str, Rule] = {}
         self._running: dict[BatchKey, _Running] = {}
         self._evaluations: dict[str, asyncio.Task[None]] = {}
-        self._passed: dict[str, float] = {}
+        self._passed: dict[str, deque[float]] = {}
         if tenancy is not None:
             tenancy.on_gained = self.catch_up
         self.last_tick = clock.monotonic()
@@ -105,24 +107,37 @@ class Poller:
         tenancy = self._tenancy if self._tenancy is not None and self._tenancy.shared else None
         for rule in batch.rules:
             if tenancy is not None and not tenancy.may_run(rule.name):
-                self._passed[rule.name] = slot  # another replica does
+                self._passed.setdefault(rule.name, deque(maxlen=LEFT_OUT)).append(slot)  # another replica does
                 continue
             busy = rule.name in self._evaluations
             if missed or busy:
                 self._observer.slots_missed(rule.name, missed + busy)
-            if not busy:
-                self._passed.pop(rule.name, None)
+            if not busy and not (tenancy is not None and self._catch_up(rule, tenancy.find_reached(rule.name), slot)):
                 free.append(rule)
         for start in range(0, len(free), CROWD):
             crowd = free[start : start + CROWD]
             self._spawn(self._begin(crowd, slot), [rule.name for rule in crowd])
 
     def catch_up(self, name: str, reached: float | None) -> None:
-        """This replica leads the rule now, which was last evaluated at `reached`: run the newest slot that was left out."""
-        slot = self._passed.pop(name, None)
+        """This replica leads the rule now, which was last evaluated at `reached`: run the newest slots that were left out."""
         rule = self._rules.get(name)
-        if slot is not None and rule is not None and name not in self._evaluations and (reached is None or reached < slot):
-            self._spawn(self._begin([rule], slot), [name])
+        if rule is not None and name not in self._evaluations:
+            self._catch_up(rule, reached)
+
+    def _catch_up(self, rule: Rule, reached: float | None, *following: float) -> bool:
+        """Run what was left out, then what follows, in their order; False where nothing was.
+
+        A breach is then first seen at the slot at which the other replicas see it, and its incident has the same id.
+        """
+        passed = self._passed.pop(rule.name, ())
+        left_out = [slot for slot in passed if reached is None or reached < slot]
+        if left_out:
+            self._spawn(self._run_in_turn(rule, (*left_out, *following)), [rule.name])
+        return bool(left_out)
+
+    async def _run_in_turn(self, rule: Rule, slots: Sequence[float]) -> None:
+        for slot in slots:
+            await self._evaluator.evaluate(self._evaluator.begin(rule, slot))
 
     async def run_lag(self) -> None:
         """Measure how late the loop is, and keep `last_tick`. Guard this."""

@@ -94,6 +94,10 @@ class Tenancy:
         """The shard of a rule; of one that left the files that of its name."""
         return self._shards.get(rule, find_shard(rule))
 
+    def find_reached(self, rule: str) -> float | None:
+        """The slot at which the rule was last evaluated, as far as memory knows."""
+        return self._roster.progress(rule).last_evaluation
+
     def leads(self, rule: str) -> bool:
         """Whether the rule's end, after it left the files, is for this replica to commit."""
         return self._keeper.leads(self.find_shard(rule))
