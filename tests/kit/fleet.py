@@ -67,7 +67,7 @@ class Fleet:
         self.source = BadPrometheus()
         self.pagerduty = PagerDuty({"default": KEY}, calls_per_window=10_000)
         self.services = services
-        self._values = dict.fromkeys(services, 0.0)
+        self._values: dict[str, list[tuple[float, float]]] = {service: [(0.0, 0.0)] for service in services}
         self._asked: dict[str, list[float]] = {service: [] for service in services}
         self._parts = AsyncExitStack()
         self.proxies = [FaultProxy(postgres.port) for _ in range(count)]
@@ -99,8 +99,9 @@ class Fleet:
         await self.wait_shared(*range(len(self.daemons)))
 
     def show(self, **values: float) -> None:
-        """Set the value of these services; the others keep theirs."""
-        self._values |= values
+        """Set the value of these services from now on; the others keep theirs, and who asks for the past gets what was."""
+        for service, value in values.items():
+            self._values[service].append((time.time(), value))
 
     async def leads(self, number: int) -> set[int]:
         """Shards that this replica says it leads."""
@@ -175,11 +176,13 @@ class Fleet:
 
     def _make_answer(self) -> Answer:
         def answer() -> object:
-            query = self.source.queries[-1].parameters.get("query", "")
+            parameters = self.source.queries[-1].parameters
+            query, at = parameters.get("query", ""), float(parameters.get("time", time.time()))
             if query.removeprefix("value_") in self._asked:
                 self._asked[query.removeprefix("value_")].append(time.monotonic())
-            samples = [({"service": name}, repr(value)) for name, value in self._values.items() if f"value_{name}" in query]
-            return vector(*samples, at=time.time())()
+            asked = {name: values for name, values in self._values.items() if f"value_{name}" in query}
+            found = {name: [value for since, value in values if since <= at][-1] for name, values in asked.items()}
+            return vector(*[({"service": name}, repr(value)) for name, value in found.items()], at=at)()
 
         return answer  # type: ignore[return-value]
 
