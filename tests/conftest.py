@@ -36,14 +36,8 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of the running process first, the longest of them before the others: they mostly wait, and quick ones fill the gaps."""
-    items.sort(key=lambda item: ("acceptance" not in item.path.parts, -_find_limit(item)))
-
-
-def _find_limit(item: pytest.Item) -> float:
-    """Seconds that the test says it may take; 0 where it says nothing."""
-    marker = item.get_closest_marker("timeout")
-    return float(marker.args[0]) if marker is not None and marker.args else 0.0
+    """Those of the running process first, in their random order: they mostly wait, and the quick ones fill the gaps at the end."""
+    items.sort(key=lambda item: "acceptance" not in item.path.parts)
 
 
 @pytest.hookimpl(wrapper=True)
