@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 KEEP_ALIVE_SECONDS = 5
 SHUTDOWN_SECONDS = 3
 _BACKLOG = 128
+_ACCEPTED = 32  # at a time; four times as many are open before the first beyond the cap is closed: accepted, made, cut, closed
 
 
 @runtime_checkable
@@ -101,11 +102,16 @@ class _Quiet(Server):
         """Leave signals to the daemon: uvicorn's own handlers replace them and raise them again at the end."""
         yield
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to accept; the kernel's queue stays longer than what is accepted in one turn."""
+        await super().startup(sockets)
+        for listening in sockets or []:
+            listening.listen(_BACKLOG)
+
 
 def _configure(application: ASGI3Application) -> Config:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     protocol = type("Protocol", (BoundedProtocol,), {"max_connections": max(4, min(MAX_CONNECTIONS, soft // 4)), "waiting": {}})
-    accepted = max(4, min(_BACKLOG, soft // 8))  # asyncio takes so many at a time before any of them is counted
     return Config(
         application,
         http=protocol,
@@ -119,5 +125,5 @@ def _configure(application: ASGI3Application) -> Config:
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
-        backlog=accepted,
+        backlog=max(4, min(_ACCEPTED, soft // 16)),  # to asyncio also how many it accepts in one turn of its loop
     )

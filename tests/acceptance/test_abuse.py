@@ -73,7 +73,7 @@ async def test_ten_thousand_connections_and_worse_cost_no_slot_and_no_page(enter
     while time.monotonic() < began + SECONDS - 1:
         most = max(most, process.num_fds())
         answered += await _is_well(port)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.02)
     told = json.loads((await attacker.communicate())[0])
     assert attacker.returncode == 0
     assert told["opened"] >= min(CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[1]) / 10, told
