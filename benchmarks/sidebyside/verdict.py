@@ -11,6 +11,8 @@ import statistics
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from detector.domain.quantity import format_count
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -50,17 +52,18 @@ class Verdict:
     def describe(self) -> str:
         """One line for the table."""
         parts = [
-            f"{self.incidents} incident{'s' if self.incidents != 1 else ''}",
-            f"{self.second} second alerts",
-            f"{self.false_resolves} false resolves",
-            f"{self.lost} pages lost",
+            format_count(self.incidents, "incident"),
+            format_count(self.second, "second alert"),
+            format_count(self.false_resolves, "false resolve"),
+            f"{format_count(self.lost, 'page')} lost",
             f"{self.left_open} left open",
         ]
         text = ", ".join(parts)
         if self.delays:
             text += f"; to the page {statistics.median(self.delays):.0f} s in the median, {max(self.delays):.0f} s at most"
         if self.repeats:
-            text += f"; {self.repeats} triggers sent again under an open key (PagerDuty joins them, chat and mail would not)"
+            again = format_count(self.repeats, "trigger")
+            text += f"; {again} sent again under an open key (PagerDuty joins them, chat and mail would not)"
         if self.others:
             text += f"; also paged: {'; '.join(dict.fromkeys(self.others))}"
         return text

@@ -159,7 +159,7 @@ class Dispatcher:
                     await asyncio.gather(self._record, return_exceptions=True)
                 await self._write_outcomes()
         except TimeoutError:
-            self._observer.trouble(f"stop {self._channel.name}", f"{len(self._outcomes)} outcomes could not be written in time")
+            self._observer.trouble(f"stop {self._channel.name}", f"outcomes not written in time: {len(self._outcomes)}")
 
     def _mine(self, notices: Sequence[Notice]) -> list[Notice]:
         return [notice for notice in notices if notice.channel == self._channel.name]

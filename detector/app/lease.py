@@ -182,7 +182,7 @@ class LeaseKeeper:
             self._on_led(shard, shard in led)
         changed, self._told = led != self._told, led
         if changed:
-            self._observer.note("shards led", count=len(led), replicas=len(self._replicas))
+            self._observer.note("shards led", count=len(led), replicas=1 if self.exclusive else len(self._replicas))
         if changed or self._failing_since is not None:
             self._tell()
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from detector.cli.exit import DONE, FAILURE
-from detector.cli.table import clean, format_count
+from detector.cli.table import clean
+from detector.domain.quantity import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,6 +12,7 @@ from detector.cli.exit import DONE, FAILURE
 from detector.cli.incident import AsJson  # noqa: TC001 - typer evaluates it
 from detector.cli.setting import read_settings
 from detector.cli.table import clean, format_json
+from detector.domain.quantity import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,9 +93,8 @@ def _load(settings: Settings) -> tuple[RuleSet, Item]:
     except RuleFilesError as fault:
         empty = RuleSet((), Catalogue(), "")
         return empty, Item("rule files", Verdict.BAD, f"{fault}; `detector check` lists all findings")
-    return rules, Item(
-        "rule files", Verdict.OK, f"{len(rules.rules)} rules, {len(rules.catalogue.services)} services; digest {rules.digest}"
-    )
+    services = format_count(len(rules.catalogue.services), "service")
+    return rules, Item("rule files", Verdict.OK, f"{format_count(len(rules.rules), 'rule')}, {services}; digest {rules.digest}")
 
 
 async def _ask_prometheus(source: SampleSource, url: str) -> Item:

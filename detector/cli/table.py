@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from rich.console import Console
+
 # beside C0 and C1: what turns the direction of text around, line ends of Unicode, and halves of characters, which cannot be encoded
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 _UNSAFE = re.compile(r"[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_GAP, _INDENT = 2, 4
 SEVERITY_STYLES = {"critical": "bold red", "high": "red", "medium": "yellow", "low": "dim"}
 
 
@@ -24,15 +27,31 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for row in rows:
             print("\t".join(row))
         return
-    from rich import box
+    from rich.cells import cell_len
     from rich.console import Console
-    from rich.table import Table
+
+    console = Console()
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    fitting = sum(sum(widths[:count]) + _GAP * (count - 1) <= console.width for count in range(1, len(columns) + 1))
+    _print_aligned(console, columns, rows, widths[: max(1, fitting)])
+
+
+def _print_aligned(console: Console, columns: Sequence[str], rows: Sequence[Sequence[str]], widths: Sequence[int]) -> None:
+    """No value is cut, for ids are there to be copied: columns that do not fit stand below their row, by name."""
+    from rich.cells import set_cell_size
+    from rich.padding import Padding
     from rich.text import Text
 
-    table = Table(*columns, box=box.SIMPLE, header_style="bold")
-    for row in rows:
-        table.add_row(*(Text(value, SEVERITY_STYLES.get(value, "")) for value in row))
-    Console().print(table)
+    for number, row in enumerate([columns, *rows]):
+        line = Text()
+        for value, width in zip(row, widths, strict=False):
+            line.append(set_cell_size(value, width) + " " * _GAP, SEVERITY_STYLES.get(value, "") if number else "bold")
+        line.rstrip()
+        console.print(line, soft_wrap=True)
+        below = zip(columns[len(widths) :], row[len(widths) :], strict=True)
+        told = ", ".join(f"{name.lower()} {value}" for name, value in below if value not in {"", "-"})
+        if number and told:
+            console.print(Padding(Text(told), (0, 0, 0, _INDENT)))
 
 
 def clean(value: str) -> str:
@@ -53,8 +72,3 @@ def show_time(seconds: float | None) -> str:
 def show_number(number: float | None) -> str:
     """Up to six digits, `-` for none."""
     return "-" if number is None else f"{number:.6g}"
-
-
-def format_count(number: int, noun: str) -> str:
-    """`1 file`, `2 files`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

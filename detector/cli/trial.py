@@ -21,11 +21,11 @@ from detector.adapters.template import TemplateRenderer
 from detector.app.stretch import PastError
 from detector.app.trial import Failure, add_services, run_trial
 from detector.cli.exit import DONE, FAILURE
-from detector.cli.table import clean, format_count, format_json
+from detector.cli.table import clean, format_json
 from detector.domain.duration import format_duration
 from detector.domain.label import format_labels
 from detector.domain.ledger import Paging
-from detector.domain.quantity import format_signal
+from detector.domain.quantity import format_count, format_signal
 from detector.domain.trial import Trial
 from detector.ports.rulefile import Finding, RuleFilesError
 from detector.transport.exchange import Exchange

@@ -146,7 +146,7 @@ RESOURCES = (
     ),
     Measurement(
         "memory of the process",  # a limit that is none is -1 or as large as an address space can be
-        _own("max by (instance) (process_virtual_memory_bytes{@} / (process_virtual_memory_max_bytes{@} > 0))"),
+        _own("max by (instance) (process_virtual_memory_bytes{@} / (process_virtual_memory_max_bytes{@} > 0 < 1e15))"),
         above=0.9,
         unit=Unit.SHARE,
     ),

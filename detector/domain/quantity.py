@@ -66,6 +66,11 @@ def format_wait(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 60 else f"{seconds:.0f} s"  # noqa: PLR2004 - seconds in a minute
 
 
+def format_count(number: int, noun: str) -> str:
+    """`1 file`, `2 files`; the noun is one that takes an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def humanize(value: object) -> str:
     """With an SI prefix from a thousand on: 1234567 -> 1.235M."""
     number = _read_number(value)

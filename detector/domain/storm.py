@@ -13,6 +13,7 @@ from detector.domain.alert import EndReason
 from detector.domain.incident import Incident, JoinedAlert, Status, name_incident
 from detector.domain.label import Labels
 from detector.domain.ledger import Ledger
+from detector.domain.quantity import format_count
 from detector.domain.severity import Severity
 
 STORM_RULE = "storm"
@@ -113,7 +114,7 @@ def _open_storm(ledger: Ledger, first: Incident, route: str) -> Incident:
 def _summarise(count: int, services: tuple[str, ...]) -> str:
     named = ", ".join(services[:NAMED_SERVICES])
     more = f" and {len(services) - NAMED_SERVICES} more" if len(services) > NAMED_SERVICES else ""
-    return f"{count} new incident{'' if count == 1 else 's'} within minutes: {named}{more}"
+    return f"{format_count(count, 'new incident')} within minutes: {named}{more}"
 
 
 def _name_route(route: str) -> Labels:

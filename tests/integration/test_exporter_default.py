@@ -29,3 +29,17 @@ def test_an_autoscaler_is_no_deploy(tmp_path: Path) -> None:
         }
     values = {name: [float(sample["value"][1]) for sample in found] for name, found in answers.items()}
     assert values == {"released": [1.0], "scaled": [0.0], "bare": [1.0], "none": []}
+
+
+def test_memory_without_a_limit_is_not_judged(tmp_path: Path) -> None:
+    """What Go says where there is no limit (2^64) and what others say (-1) is no limit, so there is no share of it."""
+    history = History(END - 120.0, END, 60.0)
+    for name, limit in (("limited", 1e9), ("endless", 2.0**64), ("unset", -1.0)):
+        history.add_gauge("process_virtual_memory_bytes", {"service": name}, switch(5e8))
+        history.add_gauge("process_virtual_memory_max_bytes", {"service": name}, switch(limit))
+    prometheus = Prometheus(tmp_path)
+    prometheus.load_openmetrics(history.render())
+    (memory,) = [item for item in DEFAULTS[Check.RESOURCES] if item.name == "memory of the process"]
+    with prometheus:
+        answers = [prometheus.query(fill(memory.query, name, "5m"), at=END) for name in ("limited", "endless", "unset")]
+    assert [[float(sample["value"][1]) for sample in found] for found in answers] == [[0.5], [], []]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from detector.domain.quantity import format_count
 from tests.faults import ROWS, Row
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ def _sum_up(row: Row, results: Mapping[str, Any]) -> str:
         return "not run"
     word = "holds" if all(each["outcome"] == "passed" for each in ran) else "**fails**"
     cases, seconds = sum(each["cases"] for each in ran), sum(each["seconds"] for each in ran)
-    rest = f"; {_count(missing, 'test')} not run" if missing else ""
-    return f"{word} ({_count(cases, 'case')}, {seconds:.0f} s{rest})"
+    rest = f"; {format_count(missing, 'test')} not run" if missing else ""
+    return f"{word} ({format_count(cases, 'case')}, {seconds:.0f} s{rest})"
 
 
 def _name_result(peer: Mapping[str, Any]) -> str:
@@ -119,10 +120,6 @@ def _tell_test(name: str, results: Mapping[str, Any]) -> str:
     result = results.get(name)
     state = f" ({result['outcome']} {result['at']})" if result else ""
     return f"`tests/{name}`{state}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -1,6 +1,9 @@
 """What the command line prints of texts that come from outside: nothing steers the terminal or turns the text around."""
 
 import json
+import os
+import pty
+import sys
 
 import pytest
 
@@ -8,6 +11,7 @@ from detector.cli.diagnose import _show
 from detector.cli.exit import fail
 from detector.cli.table import clean, format_json, print_table
 from detector.domain.check import Check, Diagnosis, Result, Verdict
+from detector.domain.quantity import format_count
 from detector.domain.suspect import Suspect
 
 HOSTILE = "a\x1b[2J\x1b]0;owned\x07b\x9b31m\r\nfake: ok\u202egpj\u2028c\ud800d\x00e <script> é 🔥"
@@ -48,3 +52,29 @@ def test_a_diagnosis_and_a_table_print_hostile_words_as_words(capsys: pytest.Cap
     assert not STEERING & set(out + err)
     assert len(out.splitlines()) == 5  # a check and its link, the heading of the suspects, one of them, a row
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("width", [24, 60, 400])
+def test_on_a_terminal_no_value_is_cut(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ids are there to be copied: what does not fit beside them stands below its row, with its column's name."""
+    identity, summary = "64fea6307add6f2c9d8c", "search fails 2.15% of its requests"
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stdout", terminal)
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_table(("ID", "SERVICE", "SEVERITY", "SUMMARY", "MUTED BY"), [[identity, "search 日本", "high", summary, "-"]])
+        terminal.flush()
+        said = os.read(master, 65_536).decode()
+    os.close(master)
+    lines = [line.rstrip() for line in said.splitlines()]
+    assert identity in said
+    assert "…" not in said
+    assert all(word in said for word in summary.split())
+    assert len(lines) == {24: 7, 60: 3, 400: 2}[width]
+    assert ("summary search" in said) == (width < 400)
+    assert "muted by" not in said
+
+
+def test_one_thing_is_said_in_the_singular() -> None:
+    """Counts as people write them."""
+    assert [format_count(number, "file") for number in (0, 1, 2)] == ["0 files", "1 file", "2 files"]

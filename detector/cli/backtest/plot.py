@@ -13,7 +13,7 @@ from detector.app.survey import list_columns
 from detector.cli.table import clean, show_time
 from detector.domain.label import Labels
 from detector.domain.plot import Frame, choose_watched, fit_values
-from detector.domain.quantity import format_signal
+from detector.domain.quantity import format_count, format_signal
 from detector.domain.rule import Rule
 from detector.domain.severity import Severity
 
@@ -161,7 +161,8 @@ def _draw_key() -> Iterator[str]:
 
 def _head(verdict: Verdict) -> str:
     return (
-        f"{len(verdict.findings)} incidents, {verdict.pages_per_week:.1f} pages a week, {verdict.flaps} flaps "
+        f"{format_count(len(verdict.findings), 'incident')}, {verdict.pages_per_week:.1f} pages a week, "
+        f"{format_count(verdict.flaps, 'flap')} "
         f"({show_time(verdict.begin)} to {show_time(verdict.end)})"
     )
 

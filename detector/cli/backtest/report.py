@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from detector.cli.table import clean, print_table, show_number, show_time
 from detector.domain.label import format_labels
-from detector.domain.quantity import format_span
+from detector.domain.quantity import format_count, format_span
 from detector.domain.verdict import compare_verdicts
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ def write_markdown(verdict: Verdict, before: Verdict | None, difference: Differe
     """A comment for a merge request."""
     span = f"{show_time(verdict.begin)} to {show_time(verdict.end)}, a step of {format_span(verdict.step_seconds)}"
     if before is None or difference is None:
-        lines = [f"### Backtest: {len(verdict.findings)} incidents, {verdict.pages_per_week:.1f} pages a week", "", span, ""]
+        opened = format_count(len(verdict.findings), "incident")
+        lines = [f"### Backtest: {opened}, {verdict.pages_per_week:.1f} pages a week", "", span, ""]
         lines += _write_table(*_lay_out(verdict))
         return "\n".join(lines)
     lines = [
@@ -127,7 +128,8 @@ def _summarise(verdict: Verdict) -> str:
     withheld = sum(bool(finding.muted) for finding in verdict.findings)
     muted = f"{withheld} under a maintenance window, " if withheld else ""
     return (
-        f"{len(verdict.findings)} incidents, {muted}{verdict.pages_per_week:.1f} pages a week, {verdict.flaps} flaps, "
+        f"{format_count(len(verdict.findings), 'incident')}, {muted}{verdict.pages_per_week:.1f} pages a week, "
+        f"{format_count(verdict.flaps, 'flap')}, "
         f"{format_span(verdict.open_seconds)} in incident, from {show_time(verdict.begin)} to {show_time(verdict.end)}"
     )
 

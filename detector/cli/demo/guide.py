@@ -26,7 +26,7 @@ def tell_addresses(stage: Stage, screen: Screen) -> None:
     tell(f'    break     curl -d \'{{"service": "search", "error_ratio": 0.1}}\' {shop}/faults')
     tell(f"    repair    curl -X DELETE {shop}/faults")
     tell(f"  PagerDuty   {stage.pagerduty.url}/alerts  {stage.pagerduty.url}/requests")
-    tell(f"  detector    {detector}/api/v1/incidents  {detector}/metrics")
+    tell(f"  detector    {detector}/ (the console)  {detector}/api/v1/incidents  {detector}/metrics")
     tell(f"  rules       {stage.rulebook.folder} (an edited file is read at once)")
     tell(f"  log         {stage.folder / 'detector.log'}\n")
 

@@ -22,7 +22,7 @@ from detector.cli.demo.wording import (
     join_words,
 )
 from detector.cli.exit import fail
-from detector.domain.quantity import format_percent
+from detector.domain.quantity import format_count, format_percent
 from detector.standin.child import StageError
 from detector.standin.rulebook import RECOVER_FOR_SECONDS, WINDOW_SECONDS
 from detector.standin.shop import SERVICES, Fault
@@ -198,7 +198,7 @@ class Story:
         self._screen.finish(self._picture)
         paged = min(alert.opened_at for alert in alerts) - broken
         resolved = max(alert.resolved_at or 0.0 for alert in alerts) - repaired
-        pages = "1 page" if len(alerts) == 1 else f"{len(alerts)} pages"
+        pages = format_count(len(alerts), "page")
         times = f"paged {paged:.1f} s after the fault, resolved {resolved:.1f} s after the repair"
         self._screen.say("done", f"{times}; {pages}, {len(_open(self._picture))} open", style="bold")
 
