@@ -11,6 +11,7 @@ from detector.domain.ailment import Ailment
 from detector.domain.alert import AlertState, Change, EndReason, Phase, Transition
 from detector.domain.incident import OWN_SERVICE
 from detector.domain.label import NO_LABELS
+from detector.domain.quantity import format_count
 from detector.domain.severity import Severity
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Complaint:
         if not used_last_good:
             await self.end(Ailment.RULES_REFUSED)
             return ""
-        why = f"{len(findings)} finding(s), first: {findings[0] if findings else 'none'}"
+        why = f"{format_count(len(findings), 'finding')}, first: {findings[0] if findings else 'none'}"
         await self.begin(Ailment.RULES_REFUSED, f"detector started on its last good rules: {why}")
         return f"the last good set runs: {why}"
 

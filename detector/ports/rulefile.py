@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from detector.domain.quantity import format_count
 from detector.domain.rule import RuleSet
 
 
@@ -27,7 +28,7 @@ class RuleFilesError(Exception):
     """The files hold no usable set; `findings` has every fault, in reading order."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
-        super().__init__(f"{len(findings)} finding(s); first: {findings[0]}" if findings else "no rules")
+        super().__init__(f"{format_count(len(findings), 'finding')}; first: {findings[0]}" if findings else "no rules")
         self.findings = tuple(findings)
 
 

@@ -58,7 +58,7 @@ EXPECTED: dict[str, list[str]] = {
         "5:10: `for` is 120 without a unit; write 120s, 5m or 1h30m",
     ],
     "empty.yaml": [
-        "1:1: no rules in 1 file(s); at least one must hold `rules:` or `groups:`",
+        "1:1: no rules in 1 file; at least one must hold `rules:` or `groups:`",
     ],
     "group-without-expr.yaml": [
         "4:9: a Prometheus rule needs `expr`: PromQL; every series it returns is an alert.",
@@ -88,7 +88,7 @@ EXPECTED: dict[str, list[str]] = {
         "5:14: `no_data` is `keeps`; did you mean `keep`?",
     ],
     "no-rules.yaml": [
-        "1:1: no rules in 1 file(s); at least one must hold `rules:` or `groups:`",
+        "1:1: no rules in 1 file; at least one must hold `rules:` or `groups:`",
     ],
     "not-a-mapping.yaml": [
         "1:1: the file is a list; a rule file is a mapping with `services`, `rules`, `maintenance`",
@@ -123,7 +123,7 @@ EXPECTED: dict[str, list[str]] = {
         "2:11: YAML: these quotes are never closed",
     ],
     "ratio-with-one-query.yaml": [
-        "5:16: `ratio` has 1 item(s); exactly 2 are needed",
+        "5:16: `ratio` has 1 item; exactly 2 are needed",
         "6:20: `min_total` is `many`; a number above 0 is needed",
         "7:21: `confidence` is `95%`; write 0.95",
     ],

@@ -16,6 +16,7 @@ from pathlib import Path
 from detector.adapters.rulefile.discover import SUFFIXES, read_files
 from detector.adapters.rulefile.load import Compilation
 from detector.adapters.rulefile.reader import Query
+from detector.domain.quantity import format_count
 from detector.domain.rule import RuleSet
 from detector.ports.rulefile import Finding, Load, RuleFilesError
 
@@ -92,4 +93,4 @@ def _show(root: Path, name: str) -> str:
 def _explain_empty(count: int) -> str:
     if count == 0:
         return "no rule files here; *.yaml and *.yml are read, *.test.yaml and hidden ones are not"
-    return f"no rules in {count} file(s); at least one must hold `rules:` or `groups:`"
+    return f"no rules in {format_count(count, 'file')}; at least one must hold `rules:` or `groups:`"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from detector.adapters.rulefile.key import Choice, Either, Kind, ListOf, MapOf, Section
 from detector.adapters.rulefile.node import Listing, Place, Scalar, Table, place_inside, plain_value
 from detector.domain.duration import parse_duration
+from detector.domain.quantity import format_count
 from detector.domain.rule import Location
 from detector.ports.rulefile import Finding
 
@@ -153,7 +154,7 @@ class Reader:
             )
         if len(node.items) < shape.least or (shape.most is not None and len(node.items) > shape.most):
             count = f"exactly {shape.most}" if shape.most == shape.least else f"at least {shape.least}"
-            return self._refuse(node, f"`{name}` has {len(node.items)} item(s); {count} are needed")
+            return self._refuse(node, f"`{name}` has {format_count(len(node.items), 'item')}; {count} are needed")
         values = [self.read(shape.item, item, name) for item in node.items]
         good = tuple(value for value in values if not isinstance(value, _Absent))
         return good if len(good) == len(values) or isinstance(shape.item, Section) else ABSENT
