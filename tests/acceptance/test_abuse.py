@@ -68,7 +68,7 @@ async def test_ten_thousand_connections_and_worse_cost_no_slot_and_no_page(enter
     began = time.monotonic()
     await asyncio.sleep(SECONDS / 3)
     booth.show(checkout=0.5)
-    await booth.wait_open(1, seconds=30)
+    await booth.wait_open(1)
     most, answered = 0, 0
     while time.monotonic() < began + SECONDS - 1:
         most = max(most, process.num_fds())
@@ -84,6 +84,6 @@ async def test_ten_thousand_connections_and_worse_cost_no_slot_and_no_page(enter
     assert await _read_metrics(booth, "detector_missed_evaluations_total") == 0
     assert await _read_metrics(booth, "detector_event_loop_lag_seconds") < 2.0
     assert await _read_metrics(booth, "detector_evaluations_total") - evaluated >= 3
-    await wait_until(lambda: process.num_fds() <= descriptors + 5, "its descriptors are free again", seconds=30)
+    await wait_until(lambda: process.num_fds() <= descriptors + 5, "its descriptors are free again")
     assert await _is_well(port)
     assert "Traceback" not in booth.daemon.read()

@@ -14,6 +14,7 @@ import pytest
 from tests.kit.house import Household
 from tests.kit.rule import LADDER_RULES
 from tests.kit.standin import Alert, Fault, Service
+from tests.kit.wait import PATIENCE_SECONDS
 
 ABSENT_AFTER_SECONDS = 180.0
 CATALOGUE = "services: {core-down: {core: true}, core-well: {core: true}}\n"
@@ -59,13 +60,13 @@ async def _play(folder: Path) -> Story:
         for name in ("ten", "two", "virgin", "restarted"):
             story.healed[name] = house.heal(name)
         for name in ("ten", "two", "virgin", "restarted"):
-            await house.wait_alert(name, is_open=False, seconds=60)
+            await house.wait_alert(name, is_open=False)
         await house.daemon.wait_line("transition", "broken-down", "change=unknown")
-        await house.wait_alert("core-down", seconds=ABSENT_AFTER_SECONDS + 40)
+        await house.wait_alert("core-down", seconds=ABSENT_AFTER_SECONDS + PATIENCE_SECONDS)
         for name in ("core-down", "broken-down"):
             story.healed[name] = house.heal(name)
         for name in ("core-down", "broken-down"):
-            await house.wait_alert(name, is_open=False, seconds=60)
+            await house.wait_alert(name, is_open=False)
         await house.check_oracle()
         await _gather(house, story)
     return story

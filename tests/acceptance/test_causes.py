@@ -2,11 +2,7 @@
 
 from pathlib import Path
 
-import pytest
-
 from tests.kit.causes import CAUSES, MARKS, PAGE, SYMPTOMS, find_causes, read_marks
-
-pytestmark = pytest.mark.timeout(300)
 
 
 async def test_each_cause_is_found_by_the_right_check_first(tmp_path: Path, postgres: object) -> None:

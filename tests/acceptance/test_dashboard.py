@@ -59,11 +59,11 @@ async def test_every_query_of_the_dashboards_has_an_answer(
     done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, check=False, env=env)
     assert done.returncode == 0, done.stderr
     prometheus = await asyncio.to_thread(start_prometheus, scrape_configs=[static_job("detector", f"127.0.0.1:{port}")])
-    await wait_until(lambda: bool(prometheus.query("detector_build_info")), "scraped", seconds=30)
+    await wait_until(lambda: bool(prometheus.query("detector_build_info")), "scraped")
     booth.show(checkout=0.1)
     await booth.wait_open(1)
     firing = 'detector_alerts{state="firing"} == 1'
-    await wait_until(lambda: bool(prometheus.query(firing)), "the alert scraped", seconds=30)
+    await wait_until(lambda: bool(prometheus.query(firing)), "the alert scraped")
     queries = _list_queries()
     assert len(queries) > 30
     assert [name for name, text in queries.items() if not prometheus.query(_ask_for_samples(text))] == []

@@ -60,7 +60,6 @@ def _start(folder: Path, *words: str) -> subprocess.Popen[str]:
     return subprocess.Popen([*DEMO, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder.parent)
 
 
-@pytest.mark.timeout(150)
 @pytest.mark.usefixtures("environment")
 def test_the_whole_demo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In under two minutes: breach, one page, repair, one resolve with the value at recovery; a picture; nothing left behind."""

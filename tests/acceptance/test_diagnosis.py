@@ -48,7 +48,7 @@ async def test_an_incident_holds_its_diagnosis(tmp_path: Path) -> None:
             incidents = await house.daemon.incidents()
             return bool(incidents and incidents[0]["checks"])
 
-        await wait_until(is_diagnosed, "the diagnosis is in the ticket", seconds=40.0)
+        await wait_until(is_diagnosed, "the diagnosis is in the ticket")
         (incident,) = await house.daemon.incidents()
         checks = {check["name"]: check for check in incident["checks"]}
         assert checks["recent deploy"]["verdict"] == "bad"
@@ -89,7 +89,7 @@ async def test_results_reach_the_page_while_a_source_still_hangs(enter_booth: En
     await booth.daemon.start()
     booth.show(checkout=0.1)  # whatever is asked is answered so: a version that was not there an hour ago, too
     await booth.wait_open(1)
-    await wait_until(lambda: len(list_findings(booth)) > 1, "what was found stands at the alert", seconds=30.0)
+    await wait_until(lambda: len(list_findings(booth)) > 1, "what was found stands at the alert")
     first, second = list_findings(booth)[:2]
     assert first == []
     assert second[0].startswith("🔴 recent deploy: ")
@@ -103,7 +103,7 @@ async def test_results_reach_the_page_while_a_source_still_hangs(enter_booth: En
         found = await booth.daemon.incident("checkout")
         return found is not None and len(found["checks"]) == 10
 
-    await wait_until(is_whole, "the probe was given up", seconds=40.0)
+    await wait_until(is_whole, "the probe was given up")
     timeline = await booth.daemon.timeline(incident["id"])
     lines = [event["message"] for event in timeline if event["kind"] == "check"]
     assert len(lines) == 10
@@ -119,7 +119,7 @@ async def test_with_a_token_the_page_gets_notes_and_no_further_trigger(enter_boo
     await booth.daemon.start()
     booth.show(checkout=0.1)
     await booth.wait_open(1)
-    await wait_until(lambda: bool(booth.pagerduty.account.notes), "the note", seconds=30.0)
+    await wait_until(lambda: bool(booth.pagerduty.account.notes), "the note")
     (note,) = booth.pagerduty.account.notes
     assert note["user"] == requester
     assert note["content"].startswith("detector diagnosis:\n🔴 recent deploy: ")

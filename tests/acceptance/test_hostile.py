@@ -111,7 +111,6 @@ def check_told(audience: Audience) -> None:
         assert not STEERING & set(str(mail.message["Subject"]) + mail.text.replace("\r\n", "\n"))
 
 
-@pytest.mark.timeout(240)
 async def test_hostile_text_is_inert_in_every_document(enter_booth: EnterBooth, audience: Audience, tmp_path: Path) -> None:
     """Page, thread, mail, console, terminal, post-mortem and plot show it, and nothing of it runs, links, mentions or steers."""
     booth = await enter_booth(
@@ -126,7 +125,7 @@ async def test_hostile_text_is_inert_in_every_document(enter_booth: EnterBooth, 
     async def is_diagnosed() -> bool:
         return any(len(found["checks"]) == 10 for found in await booth.daemon.incidents())
 
-    await wait_until(is_diagnosed, "the diagnosis is in the ticket", seconds=60)
+    await wait_until(is_diagnosed, "the diagnosis is in the ticket")
     commands = (
         ("incidents", "mitigate", identity, "revert", "--by", "ann \x1b[31m<b>", "--yes"),
         ("incidents", "mitigate", identity, "revert", "--by", "bob", "--yes"),
@@ -141,8 +140,8 @@ async def test_hostile_text_is_inert_in_every_document(enter_booth: EnterBooth, 
     booth.show(**{NAME: 0.0})
     await booth.wait_open(0)
     folder = booth.daemon.folder
-    await wait_until(lambda: any((folder / "state" / "postmortems").glob("*.svg")), "the draft", seconds=60)
-    await wait_until(lambda: any((folder / "state" / "postmortems").glob("*.md")), "the draft", seconds=60)
+    await wait_until(lambda: any((folder / "state" / "postmortems").glob("*.svg")), "the draft")
+    await wait_until(lambda: any((folder / "state" / "postmortems").glob("*.md")), "the draft")
     said.append((await booth.daemon.run("incidents", "postmortem", identity))[1])
     text, picture = await asyncio.to_thread(read_documents, folder)
     check_documents(text, picture)

@@ -56,6 +56,6 @@ def test_the_wheel_installs_and_runs_from_there(installer: str, tmp_path: Path) 
     process = Process([command, "run"], log=tmp_path / "log", env={**environment, **settings, "PYTHONPATH": ""}, cwd=tmp_path)
     process.start()
     try:
-        process.await_ready(lambda: is_answering(port, "/-/ready"), seconds=60.0)
+        process.await_ready(lambda: is_answering(port, "/-/ready"))
     finally:
         assert process.stop() == 0

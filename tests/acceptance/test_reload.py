@@ -83,7 +83,6 @@ FAULTY = {
 }
 
 
-@pytest.mark.timeout(200)
 async def test_every_fault_of_a_rule_file_is_refused(enter_booth: EnterBooth) -> None:
     """Six kinds of fault: 400 with the place, metric 0, `detector check` fails; the old rules and their page go on."""
     booth = await enter_booth()

@@ -101,7 +101,7 @@ async def test_a_page_that_fails_goes_another_way_and_the_heartbeat_stops(enter_
         await booth.daemon.wait_line("what=heartbeat", "withheld: pagerduty does not take its notices")
         silent = switch.count
         booth.pagerduty.script.clear()
-        await booth.wait_open(1, seconds=40)
+        await booth.wait_open(1)
         await booth.daemon.wait_line("heartbeat sent again")
         await wait_until(lambda: switch.count > silent, "a sign of life again")
         assert len(find_fallback()) == 1
@@ -125,12 +125,12 @@ async def test_the_heartbeat_stops_while_blind_and_not_for_a_dead_broker(enter_b
         async def is_waiting() -> bool:
             return await booth.daemon.metric("detector_outbox_depth", channel="mqtt") >= 1
 
-        await wait_until(is_waiting, "a notice that waits for the broker", seconds=30)
+        await wait_until(is_waiting, "a notice that waits for the broker")
         counted = switch.count
-        await wait_until(lambda: switch.count >= counted + 4, "signs of life with a dead broker", seconds=30)
+        await wait_until(lambda: switch.count >= counted + 4, "signs of life with a dead broker")
         booth.source.answer = unavailable()
         await booth.daemon.wait_line("what=heartbeat", "withheld: ")
         silent = switch.count
         booth.show(checkout=0.0)
         await booth.daemon.wait_line("heartbeat sent again")
-        await wait_until(lambda: switch.count > silent, "a sign of life again", seconds=30)
+        await wait_until(lambda: switch.count > silent, "a sign of life again")

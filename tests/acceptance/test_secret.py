@@ -137,12 +137,12 @@ async def test_no_secret_is_told_whatever_fails(enter_booth: EnterBooth) -> None
             )
             return failed and any("heartbeat" in path for path in echo.paths)
 
-        await wait_until(has_failed, "a failure of each channel in the log", seconds=60)
+        await wait_until(has_failed, "a failure of each channel in the log")
         (incident,) = json.loads((await _ask(daemon, "/api/v1/incidents")).partition(b"\r\n\r\n")[2])
         await asyncio.to_thread(run_daemon, daemon.port, incident["id"], 120)
         assert (await _ask(daemon, "/-/healthy")).startswith(b"HTTP/1.1 200")
         booth.show(checkout=0.0)
-        await wait_until(lambda: bool(list(daemon.folder.glob("state/**/*.md"))), "the post-mortem", seconds=60)
+        await wait_until(lambda: bool(list(daemon.folder.glob("state/**/*.md"))), "the post-mortem")
         one = [
             f"/incidents/{incident['id']}",
             *(f"/api/v1/incidents/{incident['id']}{each}" for each in ("", "/postmortem", "/deliveries")),

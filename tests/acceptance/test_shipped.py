@@ -47,7 +47,7 @@ async def _play(folder: Path) -> Story:
     async with house:
         house.flip("ten", error_ratio=0.1)
         flipped = house.flip("core", error_ratio=1.0)
-        ten_first = await house.wait_alert("ten", seconds=60)
+        ten_first = await house.wait_alert("ten")
         await house.wait_alert("core", severity="critical", seconds=150)
         critical_at = time.time()
         incidents = await house.daemon.incidents()
@@ -92,7 +92,6 @@ def check_api_agrees_with_what_was_paged(story: Story) -> None:
     assert story.flipped - 1 <= shown["ten"]["opened"] <= story.ten.opened_at
 
 
-@pytest.mark.timeout(240)
 async def test_shipped_story(prometheus_bin: Path, tmp_path: Path) -> None:
     """10% is one `error`, a core outage is `critical` within two minutes, and nobody else is paged."""
     del prometheus_bin  # asked for its skip

@@ -95,7 +95,7 @@ async def test_what_recovers_inside_a_silence_is_never_sent(enter_booth: EnterBo
     await _wait_muted(booth, muted=True)
     booth.show(checkout=0.0)
     await booth.daemon.wait_incident("checkout", "resolved")
-    await wait_until(lambda: _is_over(booth), "the silence has run out", seconds=30)
+    await wait_until(lambda: _is_over(booth), "the silence has run out")
     await asyncio.sleep(QUIET_SECONDS)
     assert booth.pagerduty.requests == []
 

@@ -7,8 +7,6 @@ service; instead there is one incident that says the daemon is blind, and its me
 import asyncio
 import time
 
-import pytest
-
 from tests.acceptance.conftest import EnterHouse
 from tests.kit.faultproxy import BlackHole, Cut, Pass, Refuse, Reset
 from tests.kit.house import JOB, Household
@@ -17,8 +15,6 @@ from tests.kit.prometheus import static_job
 from tests.kit.rule import SHORT_RULES
 from tests.kit.standin import Alert, Fault, Service
 from tests.kit.wait import wait_until
-
-pytestmark = pytest.mark.timeout(200)
 
 BLIND_AFTER_SECONDS = 6.0
 SERVICE = Service("checkout", rate=50.0)
@@ -55,7 +51,7 @@ async def test_firing_rule_whose_query_begins_to_fail(enter_house: EnterHouse) -
     blind = await house.wait_alert(BLIND)
     assert blind.opened_at - began < BLIND_AFTER_SECONDS + 10
     assert blind.severity == "error"
-    await daemon.wait_metric("detector_query_errors_total", 1, reason="timeout", seconds=30)
+    await daemon.wait_metric("detector_query_errors_total", 1, reason="timeout")
     ended = time.time()
     await house.proxy.switch(Pass())
     resolved = await house.wait_alert(BLIND, is_open=False)
@@ -112,7 +108,7 @@ async def test_prometheus_that_stands_still_for_a_minute(enter_house: EnterHouse
     daemon = house.daemon
     await asyncio.to_thread(house.prometheus.freeze)
     began = time.time()
-    blind = await house.wait_alert(BLIND, seconds=BLIND_AFTER_SECONDS + 20)
+    blind = await house.wait_alert(BLIND)
     await daemon.kill()
     await daemon.start()
     await asyncio.sleep(began + 60 - time.time())
@@ -121,7 +117,7 @@ async def test_prometheus_that_stands_still_for_a_minute(enter_house: EnterHouse
     before = await daemon.metric("detector_evaluations_total", rule="errors", outcome="ok")
     house.prometheus.thaw()
     ended = time.time()
-    resolved = await house.wait_alert(BLIND, is_open=False, seconds=15)
+    resolved = await house.wait_alert(BLIND, is_open=False)
     assert resolved.dedup_key == blind.dedup_key
     assert resolved.resolved_at is not None
     assert resolved.resolved_at - ended < 6.0
@@ -157,11 +153,11 @@ async def test_traffic_that_stops_and_series_that_go_stale(enter_house: EnterHou
     daemon, began = house.daemon, time.time()
     house.shop.set_fault(Fault(service="search", rate=0.0))
     house.shop.set_fault(Fault(service="checkout", down=True))
-    await daemon.wait_line("transition", "service=checkout", "change=unknown", seconds=60)
+    await daemon.wait_line("transition", "service=checkout", "change=unknown")
     evaluated = await daemon.metric("detector_evaluations_total", rule="errors")
-    await daemon.wait_metric("detector_evaluations_total", evaluated + 5, rule="errors", seconds=60)
+    await daemon.wait_metric("detector_evaluations_total", evaluated + 5, rule="errors")
     house.shop.set_fault(Fault(service="checkout", down=False, rate=0.0))
-    await daemon.wait_metric("detector_evaluations_total", evaluated + 12, rule="errors", seconds=60)
+    await daemon.wait_metric("detector_evaluations_total", evaluated + 12, rule="errors")
     assert not house.alerts_of("search")
     house.shop.set_fault(Fault(service="checkout", rate=50.0))
     house.shop.set_fault(Fault(service="search", rate=50.0))

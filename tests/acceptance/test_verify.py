@@ -99,7 +99,7 @@ async def test_a_probe_blocks_the_resolve_until_it_passes(enter_booth: EnterBoot
     await wait_until(has_failed, "the failure in the ticket")
     assert len(booth.pagerduty.open_alerts()) == 1
     shop.text = "ready"
-    resolved = await booth.daemon.wait_incident("checkout", "resolved", seconds=45)
+    resolved = await booth.daemon.wait_incident("checkout", "resolved")
     await booth.wait_open(0)
     assert (resolved["eta"], resolved["end_reason"]) == ("10m", "recovered")
     assert resolved["responders"]["service_owner"] == "olu@example.org"
@@ -122,7 +122,7 @@ async def test_a_closed_incident_takes_notes_and_a_cause_and_stays_closed(enter_
     incident = await break_shop(booth)
     one = f"/api/v1/incidents/{incident['id']}"
     booth.show(checkout=0.0)
-    await booth.daemon.wait_incident("checkout", "closed", seconds=40)
+    await booth.daemon.wait_incident("checkout", "closed")
     status, changed = await post(booth.daemon, f"{one}/cause", by="ann", text="a full disk")
     assert (status, changed["root_cause"], changed["status"]) == (200, "a full disk", "closed")
     assert (await post(booth.daemon, f"{one}/note", by="ann", text="bought a larger one"))[0] == 200

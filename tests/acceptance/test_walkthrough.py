@@ -8,7 +8,6 @@ from tests.kit.mosquitto import find_mosquitto
 from tests.kit.walkthrough import PAGE, mask, walk, write_page
 
 
-@pytest.mark.timeout(240)
 async def test_the_page_is_what_a_run_tells(prometheus_bin: Path, tmp_path: Path) -> None:
     """Every message of every channel, step by step, is that of the page; numbers, times and ids aside."""
     del prometheus_bin  # asked for its skip

@@ -27,7 +27,7 @@ async def test_a_timeout_ends_the_children_too() -> None:
     def is_gone() -> bool:
         return not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
 
-    await wait_until(is_gone, "the child is gone", seconds=10.0)
+    await wait_until(is_gone, "the child is gone")
 
 
 async def test_what_is_left_out_of_a_long_output_is_said() -> None:

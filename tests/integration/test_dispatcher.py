@@ -28,14 +28,14 @@ from tests.kit.delivery import OPENED, make_notice
 from tests.kit.memorystore import Disk, MemoryStore
 from tests.kit.observer import RecordingObserver
 from tests.kit.secret import assert_no_secret
-from tests.kit.wait import wait_until
+from tests.kit.wait import HELD_UP_SECONDS, PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
 KEY = "0123456789abcdef0123456789abcdef"
 DOWN = TemporaryError("the disk is full")
-HANG_SECONDS = 0.15
+HANG_SECONDS = 0.15  # only where something hangs: a crowded machine answers later than that
 
 
 @dataclass
@@ -44,6 +44,7 @@ class House:
 
     pagerduty: PagerDuty
     clock: VirtualClock
+    deadline_seconds: float = PATIENCE_SECONDS
     disk: Disk = field(default_factory=Disk)
     observer: RecordingObserver = field(default_factory=RecordingObserver)
     failing: list[tuple[Delivery, str]] = field(default_factory=list)
@@ -55,7 +56,9 @@ class House:
         await self.store.open()
         self.exchange = Exchange()
         secrets = {"default": SecretStr(KEY)}
-        self.channel = PagerDutyEvents(self.exchange, secrets, events_url=self.pagerduty.url, deadline_seconds=HANG_SECONDS)
+        self.channel = PagerDutyEvents(
+            self.exchange, secrets, events_url=self.pagerduty.url, deadline_seconds=self.deadline_seconds
+        )
         self.dispatcher = Dispatcher(self.channel, self.store, self.observer, self.clock, on_failing=self._take_failing)
         self.task = asyncio.create_task(self.dispatcher.run())
 
@@ -118,11 +121,11 @@ class House:
 
 
 @asynccontextmanager
-async def open_house() -> AsyncIterator[House]:
-    """A house with its process running."""
+async def open_house(deadline_seconds: float = PATIENCE_SECONDS) -> AsyncIterator[House]:
+    """A house with its process running; `deadline_seconds` is that of a request to PagerDuty."""
     clock = VirtualClock(OPENED)
     async with PagerDuty({"default": KEY}, now=clock.now) as pagerduty:
-        house = House(pagerduty, clock)
+        house = House(pagerduty, clock, deadline_seconds)
         await house.start()
         try:
             yield house
@@ -134,6 +137,13 @@ async def open_house() -> AsyncIterator[House]:
 async def house() -> AsyncIterator[House]:
     """A house with its process running."""
     async with open_house() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[House]:
+    """As above, for a PagerDuty that hangs."""
+    async with open_house(HANG_SECONDS) as opened:
         yield opened
 
 
@@ -172,8 +182,9 @@ async def test_retries_keep_the_order(house: House) -> None:
     assert house.failing[0][1].startswith("PagerDuty")
 
 
-async def test_answers_lost_after_accepting_make_one_alert(house: House) -> None:
+async def test_answers_lost_after_accepting_make_one_alert(impatient: House) -> None:
     """PagerDuty takes the event and hangs, three times: one alert, and the resolve finds it."""
+    house = impatient
     house.pagerduty.play(Step(reply=Reply(end="hang", applied=True), requests=3))
     trigger, resolve = make_notice(), make_notice(kind=NoticeKind.RESOLVE, sequence=2)
     await house.submit(trigger)
@@ -257,14 +268,15 @@ async def test_a_rejected_notice_blocks_nobody(house: House) -> None:
     assert [delivery.id for delivery, _ in house.failing] == [trigger.id]
 
 
-async def test_stop_with_100_queued_is_bounded_and_nothing_is_lost(house: House) -> None:
+async def test_stop_with_100_queued_is_bounded_and_nothing_is_lost(impatient: House) -> None:
     """A PagerDuty that hangs, 100 notices queued: stop returns in time, and the next process delivers each, once."""
+    house = impatient
     house.pagerduty.play(Step(reply=Reply(end="hang", applied=True), requests=10))
     await house.submit(*[make_notice(f"i{number}") for number in range(100)])
     await wait_until(lambda: len(house.pagerduty.requests) >= 5, "some are under way")
     started = time.monotonic()
     await house.dispatcher.stop(0.5)
-    assert time.monotonic() - started < 1.0
+    assert time.monotonic() - started < 0.5 + HELD_UP_SECONDS
     await house.task
     await house.kill()
     await house.start()
@@ -420,7 +432,8 @@ def test_whatever_fails_each_key_is_one_alert_and_ends_resolved(steps: list[tupl
 
 
 async def _play(steps: list[tuple[Any, ...]]) -> None:
-    async with open_house() as house:
+    hangs = any(step[0] == "answer" and step[1].end == "hang" for step in steps)
+    async with open_house(HANG_SECONDS if hangs else PATIENCE_SECONDS) as house:
         opened: list[int] = []
         ended: set[int] = set()
         for step in steps:

@@ -67,7 +67,7 @@ def test_an_unreaped_child_is_noticed(tmp_path: Path) -> None:
     with _python(tmp_path, NEGLIGENT) as process:
         process.await_ready(lambda: "up" in process.read_log())
         (ended,) = psutil.Process(process.pid).children()
-        until(lambda: ended.status() == psutil.STATUS_ZOMBIE, "the child ended", seconds=5)
+        until(lambda: ended.status() == psutil.STATUS_ZOMBIE, "the child ended")
         with pytest.raises(AssertionError, match="zombies"):
             process.assert_no_zombies()
 

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from tests.kit import badprometheus as bad
+from tests.kit.wait import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ async def test_endless_headers_never_reach_the_body() -> None:
     async with bad.BadPrometheus(bad.endless_headers()) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             lines = [await reader.readline() for _ in range(50)]
         writer.close()
     assert lines[0] == b"HTTP/1.1 200 OK\r\n"
@@ -94,7 +95,7 @@ async def test_silence_is_silent() -> None:
     """The request is read and nothing is answered."""
     async with bad.BadPrometheus(bad.silence()) as server, aiohttp.ClientSession() as session:
         with pytest.raises(TimeoutError):
-            await session.get(server.url, timeout=aiohttp.ClientTimeout(total=0.2))
+            await session.get(server.url, timeout=aiohttp.ClientTimeout(total=1.0))
     assert len(server.queries) == 1
 
 

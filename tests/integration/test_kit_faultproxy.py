@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.kit.faultproxy import BlackHole, Cut, Delay, Drip, FaultProxy, Pass, Refuse, Reset
+from tests.kit.wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -125,7 +126,7 @@ async def test_black_hole_accepts_and_is_silent() -> None:
         await proxy.switch(BlackHole())
         with pytest.raises(TimeoutError):
             await ask(proxy, seconds=0.2)
-        assert proxy.connections == 1
+        await wait_until(lambda: proxy.connections == 1, "the connection was accepted")
 
 
 async def test_delay_holds_the_answer_back() -> None:

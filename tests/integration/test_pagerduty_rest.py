@@ -20,7 +20,7 @@ from detector.standin.subscription import Subscription
 from tests.kit.port import free_port
 from tests.kit.secret import assert_no_secret
 from tests.kit.standin import PagerDuty
-from tests.kit.wait import wait_until
+from tests.kit.wait import HELD_UP_SECONDS, wait_until
 
 KEY = "k" * 32
 TOKEN = "rest-token"
@@ -126,7 +126,7 @@ async def test_nobody_there_is_temporary() -> None:
     began = time.monotonic()
     with pytest.raises(TemporaryError, match="cannot be reached: ConnectError"):
         await rest.find_by_key("a")
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < HELD_UP_SECONDS
     await rest.close()
 
 
@@ -152,7 +152,7 @@ def serve(answer: web.Response | None, *, hold: asyncio.Event | None = None) -> 
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [
-        (web.Response(status=429, headers={"Retry-After": "7"}), TemporaryError, "429"),
+        (web.Response(status=429, headers={"Retry-After": "70"}), TemporaryError, "429"),
         (web.Response(status=503), TemporaryError, "503"),
         (web.Response(status=403, text='{"error": {"message": "Access Denied"}}'), SettingsError, "API_TOKEN"),
         (web.Response(status=302, headers={"Location": "http://127.0.0.1:1/"}), SettingsError, "302"),
@@ -171,8 +171,8 @@ async def test_every_other_answer_is_told_apart(answer: web.Response, kind: type
         assert type(caught.value) is kind
         if answer.status == 429:
             assert isinstance(caught.value, TemporaryError)
-            assert caught.value.retry_after_seconds == 7.0
-        assert time.monotonic() - began < 3
+            assert caught.value.retry_after_seconds == 70.0
+        assert time.monotonic() - began < HELD_UP_SECONDS
         await rest.close()
 
 
@@ -185,7 +185,7 @@ async def test_a_dripping_answer_ends_at_the_deadline_and_holds_no_more_than_a_f
             began = time.monotonic()
             with pytest.raises(TemporaryError, match=r"no complete answer|still hang"):
                 await rest.find_by_key("a")
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - began < 0.5 + HELD_UP_SECONDS
         hung = [thread for thread in threading.enumerate() if thread.name == "pagerduty rest"]
         assert len(hung) <= MOST_ABANDONED
         assert all(thread.daemon for thread in hung)  # none holds the exit of the process

@@ -19,7 +19,7 @@ from tests.kit.peer import Conversation, Script, serve_peer
 from tests.kit.port import free_port
 from tests.kit.prometheus import Prometheus
 from tests.kit.secret import assert_no_secret
-from tests.kit.wait import wait_until
+from tests.kit.wait import HELD_UP_SECONDS, PATIENCE_SECONDS, wait_until
 
 AT = 1_790_000_000.0
 SECRET = "s3cr3t-t0ken"
@@ -39,7 +39,7 @@ class Asker:
         note: Callable[[str, str], None] = lambda query, text: self.heard.append((query, text))  # noqa: E731 - typed
         return PrometheusSource(self.exchange, url, permits=permits, max_bytes=max_bytes, on_warning=note)
 
-    async def ask(self, answer: Answer, *, deadline_seconds: float = 5.0) -> Outcome:
+    async def ask(self, answer: Answer, *, deadline_seconds: float = PATIENCE_SECONDS) -> Outcome:
         """One instant query answered that way."""
         async with BadPrometheus(answer) as server:
             return await _query(self.make_source(server.url), deadline_seconds)
@@ -154,13 +154,13 @@ REASONS: list[tuple[str, Answer, FailureReason]] = [
 @pytest.mark.parametrize(("answer", "reason"), [row[1:] for row in REASONS], ids=[row[0] for row in REASONS])
 async def test_every_bad_answer_has_its_own_reason(asker: Asker, answer: Answer, reason: FailureReason) -> None:
     """Each wrong answer is a failure with its reason within the deadline, asked once only, and never no data."""
-    started = time.monotonic()
+    started, deadline_seconds = time.monotonic(), 1.0 if reason is FailureReason.TIMEOUT else PATIENCE_SECONDS
     async with BadPrometheus(answer) as server:
-        outcome = await asker.make_source(server.url).query("up", AT, deadline_seconds=1.0)
+        outcome = await asker.make_source(server.url).query("up", AT, deadline_seconds=deadline_seconds)
         await asyncio.sleep(0)
         assert len(server.queries) == 1
     assert _failure(outcome).reason == reason
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 1.0 + HELD_UP_SECONDS
 
 
 async def test_reasons_below_http(asker: Asker, tmp_path: Path) -> None:
@@ -218,38 +218,37 @@ async def test_retry_after_of_hours_changes_nothing(asker: Asker) -> None:
     async with BadPrometheus(bad.vector(ROW)) as server:
         server.answers = [bad.throttled(7200)]
         source = asker.make_source(server.url)
-        assert _failure(await source.query("up", AT, deadline_seconds=1.0)).reason == FailureReason.RATE_LIMITED
-        assert isinstance(await source.query("up", AT, deadline_seconds=1.0), Samples)
+        assert _failure(await source.query("up", AT, deadline_seconds=PATIENCE_SECONDS)).reason == FailureReason.RATE_LIMITED
+        assert isinstance(await source.query("up", AT, deadline_seconds=PATIENCE_SECONDS), Samples)
 
 
 async def test_one_hung_query_delays_no_other(asker: Asker) -> None:
-    """While one query hangs to its deadline, 49 others are answered in their usual time."""
+    """While one query hangs, 49 others are asked and answered."""
     async with BadPrometheus(bad.vector(ROW)) as server:
         server.answers = [bad.silence()]
         source = asker.make_source(server.url)
-        hung = asyncio.create_task(source.query("hangs", AT, deadline_seconds=3.0))
+        hung = asyncio.create_task(source.query("hangs", AT, deadline_seconds=PATIENCE_SECONDS))
         await wait_until(lambda: bool(server.queries), "the query hangs")
-        started = time.monotonic()
-        outcomes = await asyncio.gather(*(source.query(f"q{n}", AT, deadline_seconds=3.0) for n in range(49)))
-        assert time.monotonic() - started < 2.0
+        outcomes = await asyncio.gather(*(source.query(f"q{n}", AT, deadline_seconds=PATIENCE_SECONDS) for n in range(49)))
         assert all(isinstance(outcome, Samples) for outcome in outcomes)
         assert not hung.done()
-        assert _failure(await hung).reason == FailureReason.TIMEOUT
+        hung.cancel()
 
 
 async def test_wait_for_a_permit_counts_in_the_deadline(asker: Asker) -> None:
     """Behind as many hung queries as there are permits another one ends at its own deadline and was never sent."""
     async with BadPrometheus(bad.silence()) as server:
         source = asker.make_source(server.url, permits=2)
-        hung = [asyncio.create_task(source.query("hangs", AT, deadline_seconds=1.0)) for _ in range(2)]
-        await asyncio.sleep(0.1)
-        started = time.monotonic()
+        hung = [asyncio.create_task(source.query("hangs", AT, deadline_seconds=PATIENCE_SECONDS)) for _ in range(2)]
+        await wait_until(lambda: len(server.queries) == 2, "both hang")
         detail = _failure(await source.query("late", AT, deadline_seconds=0.2)).detail
-        assert time.monotonic() - started < 0.8
         assert "behind other queries" in detail
-        await asyncio.gather(*hung)
+        assert not any(each.done() for each in hung)
+        for each in hung:
+            each.cancel()
+        await asyncio.gather(*hung, return_exceptions=True)
         server.answer = bad.vector(ROW)
-        assert isinstance(await source.query("after", AT, deadline_seconds=1.0), Samples), "every permit came back"
+        assert isinstance(await source.query("after", AT, deadline_seconds=PATIENCE_SECONDS), Samples), "every permit came back"
     assert "late" not in [query.parameters["query"] for query in server.queries]
 
 
@@ -263,7 +262,7 @@ async def test_range_is_read_and_failures_are_told(asker: Asker) -> None:
         source = asker.make_source(server.url)
         server.answers = [bad.success(rows, "matrix"), bad.success([], "matrix"), bad.vector(ROW), bad.cut_json(), bad.error(422)]
         server.answers += [bad.success([rows[1]], "matrix"), bad.success([rows[0], rows[0]], "matrix"), bad.is_partial()]
-        outcomes = [await source.query_range("up", AT, AT + 60, 15.0, deadline_seconds=1.0) for _ in range(8)]
+        outcomes = [await source.query_range("up", AT, AT + 60, 15.0, deadline_seconds=PATIENCE_SECONDS) for _ in range(8)]
     assert server.queries[0].parameters["step"] == "15.000"
     assert outcomes[0] == RangeSamples({(("a", "1"),): ((1.0, 1.0), (3.0, 3.0))})
     assert (outcomes[1], outcomes[5]) == (NoData(), NoData(dropped=1))
@@ -284,7 +283,8 @@ async def test_secrets_stay_out_of_details() -> None:
         dead = base.replace(str(server.port), str(free_port()))
         server.answers = [bad.html(401), bad.cut_body(), bad.html(), bad.silence(), bad.huge(), bad.whole(b"", 302, Location=base)]
         source = PrometheusSource(exchange, base, max_bytes=MEGABYTE)
-        outcomes = [await source.query("up", AT, deadline_seconds=2.0) for _ in range(6)]
+        deadlines = [PATIENCE_SECONDS] * 3 + [1.0] + [PATIENCE_SECONDS] * 2  # the fourth is the one that hangs
+        outcomes = [await source.query("up", AT, deadline_seconds=each) for each in deadlines]
         outcomes.append(await PrometheusSource(exchange, dead).query("up", AT))
         outcomes.append(await PrometheusSource(exchange, f"http://me:{SECRET}@[bad").query("up", AT))
     assert len({_failure(outcome).reason for outcome in outcomes}) == 7

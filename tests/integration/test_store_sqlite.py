@@ -312,7 +312,7 @@ async def test_nothing_is_left_running(state_dir: Path) -> None:
         await store.commit([make_record()], decide(), NOW)
         await asyncio.gather(store.load(), store.backlog(), store.list_incidents(IncidentFilter()))
         await store.close()
-    await wait_until(lambda: not _worker_threads() - threads, "all workers ended", seconds=5)
+    await wait_until(lambda: not _worker_threads() - threads, "all workers ended")
     assert _list_open_files(state_dir) == []
 
 

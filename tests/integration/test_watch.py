@@ -4,30 +4,53 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
-from detector.adapters.watch import RuleWatch
-from tests.kit.wait import wait_until
+from detector.adapters import watch
+from detector.adapters.watch import Print, RuleWatch, take_print
+from tests.kit.wait import PATIENCE_SECONDS, wait_until
+
+AwaitLook: TypeAlias = Callable[[], Awaitable[None]]
 
 
 @pytest.fixture
-async def count(tmp_path: Path) -> AsyncIterator[Callable[[], int]]:
+def await_look(monkeypatch: pytest.MonkeyPatch) -> AwaitLook:
+    """Return once the watch knows what is there: changes from then on are changes, told by inotify or at the next look."""
+    looks = 0
+
+    def look(path: Path) -> Print:
+        nonlocal looks
+        found = take_print(path)
+        looks += 1
+        return found
+
+    monkeypatch.setattr(watch, "take_print", look)
+
+    async def wait() -> None:
+        await wait_until(lambda: looks > 0, "the first look")
+
+    return wait
+
+
+@pytest.fixture
+async def count(tmp_path: Path, await_look: AwaitLook) -> AsyncIterator[Callable[[], int]]:
     """Watch tmp_path/rules; gives how many changes were told."""
     rules = tmp_path / "rules"
     rules.mkdir()
     (rules / "a.yaml").write_text("rules: []\n")
     told = 0
 
-    async def watch() -> None:
+    async def note() -> None:
         nonlocal told
         async for _ in RuleWatch(rules, look_seconds=1.0).changes():
             told += 1
 
-    task = asyncio.create_task(watch())
-    await asyncio.sleep(0.3)  # inotify watches are set
+    task = asyncio.create_task(note())
+    await await_look()
     yield lambda: told
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
@@ -35,7 +58,7 @@ async def count(tmp_path: Path) -> AsyncIterator[Callable[[], int]]:
 
 
 async def _await_count(count: Callable[[], int], wanted: int) -> None:
-    await wait_until(lambda: count() >= wanted, f"{wanted} changes were told", seconds=10)
+    await wait_until(lambda: count() >= wanted, f"{wanted} changes were told")
 
 
 async def test_an_edit_is_told_once(count: Callable[[], int], tmp_path: Path) -> None:
@@ -85,15 +108,15 @@ async def test_a_directory_that_goes_and_comes_back_is_told(count: Callable[[], 
     await _await_count(count, 3)
 
 
-async def test_a_single_file_is_watched_through_replacements(tmp_path: Path) -> None:
+async def test_a_single_file_is_watched_through_replacements(tmp_path: Path, await_look: AwaitLook) -> None:
     """Where the setting names a file, an editor's write-and-rename is a change."""
     file = tmp_path / "rules.yaml"
     file.write_text("one\n")
     changes = RuleWatch(file, look_seconds=1.0).changes()
     waiting = asyncio.ensure_future(anext(changes))
-    await asyncio.sleep(0.3)
+    await await_look()
     (tmp_path / "new").write_text("two, longer\n")
     os.replace(tmp_path / "new", file)  # noqa: PTH105 - by its name: what editors do
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await waiting
     await changes.aclose()

@@ -20,7 +20,7 @@ from detector.web.server import BindError, WebServer
 from detector.web.site import Site
 from tests.kit.memorydaemon import MemoryDaemon
 from tests.kit.secret import assert_no_secret
-from tests.kit.wait import wait_until
+from tests.kit.wait import HELD_UP_SECONDS, PATIENCE_SECONDS, wait_until
 
 READ, WRITE = "read-token-1234", "write-token-1234"
 
@@ -35,7 +35,7 @@ async def _exchange(port: int, method: str, path: str, body: bytes = b"", **head
     fields |= {name.replace("_", "-"): value for name, value in headers.items()}
     head = f"{method} {path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     writer.write(head.encode() + b"\r\n" + body)
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         answer = await reader.read()
     writer.close()
     top, _, content = answer.partition(b"\r\n\r\n")
@@ -367,7 +367,7 @@ async def test_a_large_body_is_refused(ask: Ask) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", _port(ask))
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
     writer.write(head.encode() + chunks)
-    assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 413 ")
+    assert (await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)).startswith(b"HTTP/1.1 413 ")
     writer.close()
 
 
@@ -376,7 +376,7 @@ async def test_a_body_that_does_not_come_is_408(ask: Ask, monkeypatch: pytest.Mo
     monkeypatch.setattr(exchange, "BODY_SECONDS", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", _port(ask))
     writer.write(b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nab")
-    assert (await asyncio.wait_for(reader.read(), 10)).startswith(b"HTTP/1.1 408 ")
+    assert (await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)).startswith(b"HTTP/1.1 408 ")
     writer.close()
 
 
@@ -384,13 +384,13 @@ async def _drip(port: int, first: bytes = b"") -> float:
     """Seconds until the server cuts a sender that drips header bytes and never ends them."""
     loop = asyncio.get_running_loop()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = loop.time()  # no later than the server's own deadline begins
     if first:
         writer.write(first)
         await reader.readuntil(b"healthy\n")
     writer.write(b"GET /metrics HTTP/1.1\r\nX: ")
-    began = loop.time()
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not reader.at_eof():
                 writer.write(b"x")
                 await writer.drain()
@@ -408,7 +408,7 @@ async def test_senders_that_drip_headers_are_cut(ask: Ask, monkeypatch: pytest.M
     drips = [asyncio.create_task(_drip(_port(ask), first)) for _ in range(20)]
     assert (await ask("GET", "/-/healthy"))[0] == 200
     seconds = await asyncio.gather(*drips)
-    assert max(seconds) < 5
+    assert max(seconds) < 0.5 + HELD_UP_SECONDS
     assert min(seconds) > 0.3
 
 
@@ -417,7 +417,7 @@ async def test_a_silent_connection_is_cut(ask: Ask, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(BoundedProtocol, "header_seconds", 0.2)
     reader, writer = await asyncio.open_connection("127.0.0.1", _port(ask))
     with contextlib.suppress(ConnectionResetError):
-        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert await asyncio.wait_for(reader.read(), PATIENCE_SECONDS) == b""
     writer.close()
 
 
@@ -449,34 +449,31 @@ async def test_a_request_that_takes_too_long_is_503(ask: Ask, daemon: MemoryDaem
     assert _problem(await ask("GET", "/api/v1/incidents")) == (503, "no answer within 0.2 s; try again")
 
 
-async def test_connections_beyond_the_cap_are_refused(ask: Ask) -> None:
+async def test_connections_beyond_the_cap_are_refused(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """More connections than the cap are closed at once, so that descriptors stay for outgoing requests."""
+    monkeypatch.setattr(BoundedProtocol, "header_seconds", 10 * PATIENCE_SECONDS)  # what ends here ends for another reason
     opened = [await asyncio.open_connection("127.0.0.1", _port(ask)) for _ in range(140)]
-    ended = await asyncio.gather(*(_is_cut(reader) for reader, _ in opened))
-    assert 12 <= sum(ended) <= 139
+    await wait_until(lambda: sum(_is_cut(reader) for reader, _ in opened) >= 12, "those beyond the cap are closed")
+    assert sum(_is_cut(reader) for reader, _ in opened) <= 139
     for _, writer in opened:
         writer.close()
 
 
-async def test_who_asks_is_answered_though_others_hold_every_connection(ask: Ask) -> None:
+async def test_who_asks_is_answered_though_others_hold_every_connection(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection that has waited longest without a request makes room; one that is kept alive and asks again stays."""
+    monkeypatch.setattr(BoundedProtocol, "header_seconds", 10 * PATIENCE_SECONDS)  # what ends here ends for another reason
     silent = [await asyncio.open_connection("127.0.0.1", _port(ask)) for _ in range(128)]
     for _ in range(20):
         assert (await ask("GET", "/-/healthy"))[0] == 200
-    assert await _is_cut(silent[0][0])
-    assert not await _is_cut(silent[-1][0])
+    await wait_until(lambda: _is_cut(silent[0][0]), "the oldest makes room")
+    assert not _is_cut(silent[-1][0])
     for _, writer in silent:
         writer.close()
 
 
-async def _is_cut(reader: asyncio.StreamReader) -> bool:
-    try:
-        async with asyncio.timeout(1.0):
-            return await reader.read() == b""
-    except TimeoutError:
-        return False
-    except ConnectionResetError:
-        return True
+def _is_cut(reader: asyncio.StreamReader) -> bool:
+    """Whether the server has closed it without a word."""
+    return reader.at_eof() or reader.exception() is not None
 
 
 async def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements(ask: Ask) -> None:
@@ -486,7 +483,7 @@ async def test_answers_on_a_kept_connection_do_not_wait_for_acknowledgements(ask
     for _ in range(8):
         began = asyncio.get_running_loop().time()
         writer.write(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        await asyncio.wait_for(reader.readuntil(b"healthy\n"), 10)
+        await asyncio.wait_for(reader.readuntil(b"healthy\n"), PATIENCE_SECONDS)
         spent.append(asyncio.get_running_loop().time() - began)
     assert min(spent[2:]) < 0.035, "each answer waits for a delayed acknowledgement"
     writer.close()
@@ -496,7 +493,7 @@ async def test_garbage_is_400_and_not_logged_as_ours(ask: Ask) -> None:
     """Bytes that are no HTTP are answered 400."""
     reader, writer = await asyncio.open_connection("127.0.0.1", _port(ask))
     writer.write(b"\x16\x03\x01 hello\r\n\r\n")
-    assert (await asyncio.wait_for(reader.read(), 5)).startswith(b"HTTP/1.1 400 ")
+    assert (await asyncio.wait_for(reader.read(), PATIENCE_SECONDS)).startswith(b"HTTP/1.1 400 ")
     writer.close()
 
 
@@ -522,7 +519,7 @@ async def test_the_end_is_bounded_and_leaves_signals_alone(daemon: MemoryDaemon)
     stalled.write(b"POST /-/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nab")
     await asyncio.sleep(0.1)
     server.stop()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(5 + HELD_UP_SECONDS):
         await task
     again = WebServer(made, "127.0.0.1", server.port)
     again.bind()

@@ -116,7 +116,7 @@ class World:
         rules = self._folder / "rules"
         rules.mkdir()
         (rules / "shop.yaml").write_text(RULES + self._write_catalogue())
-        await wait_until(lambda: asyncio.to_thread(self._is_seen, prometheus), "shop and database were scraped", seconds=60.0)
+        await wait_until(lambda: asyncio.to_thread(self._is_seen, prometheus), "shop and database were scraped")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -138,7 +138,7 @@ class World:
         argv = [sys.executable, "-m", "tests.kit.till", *(word for name, value in given.items() for word in (f"--{name}", value))]
         self._till = Process([*argv, *words], log=self._folder / "till.out", cwd=ROOT)
         await asyncio.to_thread(self._till.start)
-        await self._till.wait_ready(lambda: is_answering(self._till_port, "/metrics"), seconds=60.0)
+        await self._till.wait_ready(lambda: is_answering(self._till_port, "/metrics"))
 
     async def tell_deploy(self, version: str) -> None:
         """As a pipeline does: POST /api/v1/deploys, to a real daemon."""

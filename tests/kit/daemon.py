@@ -14,7 +14,7 @@ from tests.kit.command import list_foreign, run_detector
 from tests.kit.haunted import Haunt
 from tests.kit.port import free_port
 from tests.kit.process import Process
-from tests.kit.wait import wait_until
+from tests.kit.wait import PATIENCE_SECONDS, wait_until
 from tests.kit.web import is_answering, request
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
     from tests.kit.standin import PagerDuty
 
-READY_SECONDS = 60.0
 STOP_SECONDS = 30.0
 
 
@@ -74,14 +73,14 @@ class Daemon:
     async def start(self) -> None:
         """Start and wait until it is ready."""
         await self.launch()
-        await self.process.wait_ready(lambda: is_answering(self.port, "/-/ready"), seconds=READY_SECONDS)
+        await self.process.wait_ready(lambda: is_answering(self.port, "/-/ready"), seconds=PATIENCE_SECONDS)
 
     async def launch(self) -> None:
         """Start without waiting."""
         self.process = self._make_process()
         await asyncio.to_thread(self.process.start)
 
-    async def run_to_end(self, *, seconds: float = 20.0) -> tuple[int, str]:
+    async def run_to_end(self, *, seconds: float = PATIENCE_SECONDS) -> tuple[int, str]:
         """Start a daemon that is expected to end by itself; its exit code and what it wrote since."""
         before = len(self.read())
         await self.launch()
@@ -147,7 +146,7 @@ class Daemon:
         assert values, f"no series {name} {labels}"
         return sum(values)
 
-    async def wait_metric(self, name: str, least: float, *, seconds: float = 20.0, **labels: str) -> None:
+    async def wait_metric(self, name: str, least: float, *, seconds: float = PATIENCE_SECONDS, **labels: str) -> None:
         """Until the metric is at least that."""
 
         async def is_there() -> bool:
@@ -155,7 +154,7 @@ class Daemon:
 
         await wait_until(is_there, f"{name} {labels} >= {least:g}", seconds=seconds)
 
-    async def wait_incident(self, service: str, status: str = "open", *, seconds: float = 20.0) -> dict[str, Any]:
+    async def wait_incident(self, service: str, status: str = "open", *, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """Until the incident of that service has that status; the incident."""
         found: dict[str, Any] | None = None
 
@@ -176,12 +175,12 @@ class Daemon:
         """Log lines that hold all these words."""
         return [line for line in self.read().splitlines() if all(word in line for word in words)]
 
-    async def wait_evaluations(self, rule: str, count: int, *, outcome: str = "ok", seconds: float = 60.0) -> None:
+    async def wait_evaluations(self, rule: str, count: int, *, outcome: str = "ok", seconds: float = PATIENCE_SECONDS) -> None:
         """Until the rule was evaluated so often more with that outcome."""
         seen = await self.metric("detector_evaluations_total", rule=rule, outcome=outcome)
         await self.wait_metric("detector_evaluations_total", seen + count, rule=rule, outcome=outcome, seconds=seconds)
 
-    async def wait_line(self, *words: str, count: int = 1, seconds: float = 20.0) -> str:
+    async def wait_line(self, *words: str, count: int = 1, seconds: float = PATIENCE_SECONDS) -> str:
         """Until the log has so many lines with all these words; the last of them."""
         await wait_until(lambda: len(self.lines(*words)) >= count, f"{count} log line(s) with {words}", seconds=seconds)
         return self.lines(*words)[-1]

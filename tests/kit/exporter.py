@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from aiohttp import web
 
 from detector.standin.server import Server
+from tests.kit.wait import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,7 +48,7 @@ class Exporter:
         """Answer scrapes with this status: with 500 the target is down and its series go stale."""
         self._status = status
 
-    async def wait_for_scrapes(self, count: int = 1, timeout_seconds: float = 20.0) -> None:
+    async def wait_for_scrapes(self, count: int = 1, timeout_seconds: float = PATIENCE_SECONDS) -> None:
         """Return after `count` more scrapes. Raises TimeoutError."""
         wanted = self.scrapes + count
         async with asyncio.timeout(timeout_seconds):

@@ -24,7 +24,7 @@ from tests.kit.past import write_past
 from tests.kit.prometheus import Prometheus, static_job
 from tests.kit.rule import PLAIN_RULES
 from tests.kit.standin import Alert, Fault, PagerDuty, Service, Shop
-from tests.kit.wait import wait_until
+from tests.kit.wait import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -110,7 +110,9 @@ class Household:
         assert len(alerts) == 1, f"{len(alerts)} alerts of {service}: {[(alert.dedup_key, alert.summary) for alert in alerts]}"
         return alerts[0]
 
-    async def wait_alert(self, service: str, *, severity: str = "", is_open: bool = True, seconds: float = 30.0) -> Alert:
+    async def wait_alert(
+        self, service: str, *, severity: str = "", is_open: bool = True, seconds: float = PATIENCE_SECONDS
+    ) -> Alert:
         """Until an alert of that service stands so; that alert."""
 
         def find() -> list[Alert]:
@@ -153,7 +155,7 @@ class Household:
             result = await asyncio.to_thread(self.prometheus.query, query)
             return bool(result) and float(result[0]["value"][1]) >= len(self.shop.traffic.services)
 
-        await wait_until(is_scraped, "every service scraped twice", seconds=30.0)
+        await wait_until(is_scraped, "every service scraped twice")
 
 
 class Booth:
@@ -238,7 +240,7 @@ class Booth:
         """Change a routing key of the daemon's settings, for its next start."""
         self.daemon.settings["DETECTOR_PAGERDUTY__ROUTING_KEYS"] = json.dumps({name: key})
 
-    async def wait_open(self, count: int, *, seconds: float = 20.0) -> None:
+    async def wait_open(self, count: int, *, seconds: float = PATIENCE_SECONDS) -> None:
         """Until that many alerts are open."""
         await wait_until(lambda: len(self.pagerduty.open_alerts()) == count, f"{count} open alert(s)", seconds=seconds)
 

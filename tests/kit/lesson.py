@@ -58,9 +58,9 @@ async def play(folder: Path) -> tuple[str, str, dict[str, str]]:
         await run_command(daemon, "incidents", "mitigate", incident, "revert", "--by", "ann", "--yes")
         house.heal(BROKEN)
         await run_command(daemon, "incidents", "cause", incident, "release 42 fails three in ten requests", "--by", "ann")
-        await house.wait_alert(BROKEN, is_open=False, seconds=90.0)
+        await house.wait_alert(BROKEN, is_open=False)
         path = folder / "state" / "postmortems" / f"{incident}.md"
-        await wait_until(path.exists, "the draft", seconds=60.0)
+        await wait_until(path.exists, "the draft")
         picture = path.with_suffix(".svg")
         text = path.read_text().replace(picture.name, f"{NAME}.svg").replace(f"{daemon.rules}/", "")
         return re.sub(r"\n<!-- draft [0-9a-f]+ -->\n", "", text), picture.read_text(), rules

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import aiomqtt
 
-from tests.kit.wait import wait_until
+from tests.kit.wait import PATIENCE_SECONDS, wait_until
 
 
 class Listener:
@@ -25,7 +25,7 @@ class Listener:
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._read())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await self._ready.wait()
         return self
 
@@ -40,17 +40,17 @@ class Listener:
         found: dict[str, Any] = json.loads(payload) if payload else {}
         return found
 
-    async def wait_for(self, topic: str, payload: bytes, *, seconds: float = 15.0) -> None:
+    async def wait_for(self, topic: str, payload: bytes, *, seconds: float = PATIENCE_SECONDS) -> None:
         """Until that is the latest under the topic."""
         await wait_until(lambda: self.latest.get(f"{self._prefix}/{topic}") == payload, f"{topic} {payload!r}", seconds=seconds)
 
-    async def wait_incident(self, incident: str, *, seconds: float = 15.0) -> dict[str, Any]:
+    async def wait_incident(self, incident: str, *, seconds: float = PATIENCE_SECONDS) -> dict[str, Any]:
         """Until facts stand for the incident; gives them."""
         await wait_until(lambda: bool(self.facts(incident)), f"facts of {incident}", seconds=seconds)
         return self.facts(incident)
 
     async def _read(self) -> None:
-        async with aiomqtt.Client("127.0.0.1", self._port, timeout=5, **self._options) as client:
+        async with aiomqtt.Client("127.0.0.1", self._port, timeout=PATIENCE_SECONDS, **self._options) as client:
             await client.subscribe(f"{self._prefix}/#", qos=1)
             self._ready.set()
             async for message in client.messages:

@@ -9,7 +9,7 @@ from typing import Self
 
 import psutil
 
-from tests.kit.wait import until, wait_until
+from tests.kit.wait import PATIENCE_SECONDS, until, wait_until
 
 
 class Process:
@@ -80,11 +80,11 @@ class Process:
         """Everything it wrote so far, over all starts."""
         return self.log.read_text(errors="replace") if self.log.exists() else ""
 
-    def await_ready(self, condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
+    def await_ready(self, condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
         """Block until ready; AssertionError with the log's end when it ended first or took too long."""
         until(lambda: self._is_ready(condition), f"ready: {self._describe()}", seconds=seconds)
 
-    async def wait_ready(self, condition: Callable[[], bool], *, seconds: float = 20.0) -> None:
+    async def wait_ready(self, condition: Callable[[], bool], *, seconds: float = PATIENCE_SECONDS) -> None:
         """As `await_ready`, without blocking the loop."""
         await wait_until(lambda: self._is_ready(condition), f"ready: {self._describe()}", seconds=seconds)
 
@@ -102,7 +102,7 @@ class Process:
         """SIGCONT after `freeze`."""
         self.signal(signal.SIGCONT)
 
-    def wait(self, *, seconds: float = 20.0) -> int:
+    def wait(self, *, seconds: float = PATIENCE_SECONDS) -> int:
         """Block until it ends by itself; its exit code."""
         return self.child.wait(seconds)
 
@@ -113,10 +113,10 @@ class Process:
         self._remember_family()
         for process in [psutil.Process(self.pid), *self._family]:
             _send(process, signal.SIGKILL)
-        self.child.wait(10)
-        psutil.wait_procs(self._family, timeout=10)
+        self.child.wait(PATIENCE_SECONDS)
+        psutil.wait_procs(self._family, timeout=PATIENCE_SECONDS)
 
-    def stop(self, *, seconds: float = 20.0) -> int | None:
+    def stop(self, *, seconds: float = PATIENCE_SECONDS) -> int | None:
         """End it politely, by force after `seconds`; its exit code, None when it was never started."""
         if self._child is None:
             return None
@@ -131,7 +131,7 @@ class Process:
                 raise AssertionError(f"{self.argv[0]} did not end within {seconds:g} s\n{self._log_end()}") from None
         return self.child.returncode
 
-    def assert_nothing_left(self, *, seconds: float = 5.0) -> None:
+    def assert_nothing_left(self, *, seconds: float = 20.0) -> None:
         """After the end: no descendant of it lives on or lies about as a zombie."""
         assert not self.is_running, f"{self.argv[0]} still runs"
         _, alive = psutil.wait_procs(self._family, timeout=seconds)

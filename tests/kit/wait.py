@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 
+PATIENCE_SECONDS = 90.0  # costs nothing where the condition comes; a crowded machine is three times slower than a quiet one
+HELD_UP_SECONDS = 8.0  # by which a crowded machine may hold up what is over in time; what hangs, hangs for longer
 STEP_SECONDS = 0.02
 
 
-def until(condition: Callable[[], bool], what: str, *, seconds: float = 20.0) -> None:
+def until(condition: Callable[[], bool], what: str, *, seconds: float = PATIENCE_SECONDS) -> None:
     """Block until the condition holds; AssertionError naming `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():
@@ -16,7 +18,7 @@ def until(condition: Callable[[], bool], what: str, *, seconds: float = 20.0) ->
         time.sleep(STEP_SECONDS)
 
 
-async def wait_until(condition: Callable[[], bool | Awaitable[bool]], what: str, *, seconds: float = 20.0) -> None:
+async def wait_until(condition: Callable[[], bool | Awaitable[bool]], what: str, *, seconds: float = PATIENCE_SECONDS) -> None:
     """As `until`, without blocking the loop; the condition may be a coroutine function."""
     deadline = time.monotonic() + seconds
     while True:

@@ -80,7 +80,7 @@ class Walk:
 
     async def step(self, title: str, is_done: Callable[[], object]) -> None:
         """Wait until that holds and nobody hears anything more; what was heard is the step's."""
-        await wait_until(lambda: bool(is_done()), title, seconds=60.0)
+        await wait_until(lambda: bool(is_done()), title)
         heard, since = -1, time.monotonic()
 
         def is_quiet() -> bool:
@@ -90,7 +90,7 @@ class Walk:
                 heard, since = count, time.monotonic()
             return time.monotonic() - since >= QUIET_SECONDS
 
-        await wait_until(is_quiet, "nobody hears anything more", seconds=60.0)
+        await wait_until(is_quiet, "nobody hears anything more")
         rows = []
         for channel, found in self._list_all().items():
             rows += [Row(channel, text) for text in found[self._seen.get(channel, 0) :]]

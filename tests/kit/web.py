@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
 
+ANSWER_SECONDS = 30.0
+
 
 def is_answering(port: int, path: str) -> bool:
     """Whether GET `path` answers 200 within a second."""
@@ -22,7 +24,7 @@ def request(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
     *,
-    seconds: float = 10.0,
+    seconds: float = ANSWER_SECONDS,
     token: str = "",
 ) -> tuple[int, bytes]:
     """One exchange; the status and the whole body. `token` goes into a header of its own."""
@@ -42,14 +44,16 @@ def get_json(port: int, path: str, **parameters: str) -> Any:
     return json.loads(body)
 
 
-def send_json(port: int, method: str, path: str, content: object, *, seconds: float = 10.0, token: str = "") -> tuple[int, Any]:
+def send_json(
+    port: int, method: str, path: str, content: object, *, seconds: float = ANSWER_SECONDS, token: str = ""
+) -> tuple[int, Any]:
     """One exchange of JSON; the status and what was answered."""
     body, headers = json.dumps(content).encode(), {"Content-Type": "application/json"}
     status, answer = request(port, method, path, body, headers, seconds=seconds, token=token)
     return status, json.loads(answer)
 
 
-def request_json(port: int, method: str, path: str, content: object, *, seconds: float = 10.0, token: str = "") -> Any:
+def request_json(port: int, method: str, path: str, content: object, *, seconds: float = ANSWER_SECONDS, token: str = "") -> Any:
     """As `send_json`, that must be answered 2xx."""
     status, answer = send_json(port, method, path, content, seconds=seconds, token=token)
     assert status // 100 == 2, f"{method} {path}: {status} {str(answer)[:200]}"
