@@ -5,6 +5,7 @@ Before it: `pagerduty` and `shop` build an application. After it: whoever holds 
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import struct
 from typing import TYPE_CHECKING, Self
@@ -13,10 +14,10 @@ import msgspec
 from aiohttp import web
 
 if TYPE_CHECKING:
-    import asyncio
     from types import TracebackType
 
 _SHUTDOWN_SECONDS = 0.1
+_TURNS = 5  # of the loop, from an accepted socket to its handler: asyncio takes three
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with zero seconds: closing sends RST
 
 
@@ -26,6 +27,7 @@ class Server:
     def __init__(self, app: web.Application, port: int = 0) -> None:
         self._app = app
         self._runner: web.AppRunner | None = None
+        self._listener: socket.socket | None = None
         self.port = port
 
     @property
@@ -37,14 +39,20 @@ class Server:
         # handler_cancellation: a caller that gives up frees the handler that was told to hang
         self._runner = web.AppRunner(self._app, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_SECONDS, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
-        self.port = self._runner.addresses[0][1]
+        self._listener = socket.create_server(("127.0.0.1", self.port))
+        await web.SockSite(self._runner, self._listener).start()
+        self.port = self._listener.getsockname()[1]
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._runner is not None:
-            await self._runner.cleanup()
-            self._runner = None
+        if self._runner is None or self._listener is None:
+            return
+        # who was just accepted arrives before the server is closed: asyncio would drop the connection half made, and never close it
+        asyncio.get_running_loop().remove_reader(self._listener.fileno())
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        await self._runner.cleanup()
+        self._runner = self._listener = None
 
 
 def answer_json(status: int, value: object) -> web.Response:

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.kit.doorway import Doorway
+
 BUDGET_SECONDS = 30.0
 PATIENCE_SECONDS = 90.0  # a command that hangs fails here, and says so, before the test's own end
 STARTUP_SECONDS = 25.0  # of three processes at once on a slow machine
@@ -34,10 +36,8 @@ BODIES = {
 @asynccontextmanager
 async def serve(how: str) -> AsyncIterator[str]:
     """A server for every source: "well" answers, "silent" never does, "drip" sends a byte now and then."""
-    writers: list[asyncio.StreamWriter] = []
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
         head = await reader.readuntil(b"\r\n\r\n")
         body = BODIES.get(head.split(b" ")[1].split(b"?")[0].decode(), b"{}")
         if how == "well":
@@ -49,13 +49,11 @@ async def serve(how: str) -> AsyncIterator[str]:
                 writer.write(b" ")
                 await asyncio.sleep(0.3)
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    doorway = Doorway(answer)
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"http://127.0.0.1:{await doorway.open()}"
     finally:
-        server.close()
-        for writer in writers:
-            writer.close()
+        await doorway.end()
 
 
 def write_rules(folder: Path, text: str) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.kit.doorway import Doorway
 from tests.kit.faultproxy import BlackHole, Cut, Delay, Drip, FaultProxy, Pass, Refuse, Reset
 from tests.kit.wait import wait_until
 
@@ -29,12 +30,12 @@ async def echo_behind_proxy(heard: list[bytes] | None = None) -> AsyncIterator[F
             writer.write(ANSWER)
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    doorway = Doorway(serve)
     try:
-        async with FaultProxy(server.sockets[0].getsockname()[1]) as proxy:
+        async with FaultProxy(await doorway.open()) as proxy:
             yield proxy
     finally:
-        server.close()
+        await doorway.end()
 
 
 async def ask(proxy: FaultProxy, *, seconds: float = 5.0, size: int = len(ANSWER)) -> bytes:

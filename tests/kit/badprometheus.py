@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from tests.kit.doorway import Doorway
+
 _PIECE = b"x" * 65_536
 
 Answer = Callable[[], AsyncGenerator[bytes, None]]
@@ -179,8 +181,7 @@ class BadPrometheus:
         self.queries: list[Query] = []
         self.sent_bytes = 0
         self.port = 0
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._doorway = Doorway(self._serve)
 
     @property
     def url(self) -> str:
@@ -188,21 +189,11 @@ class BadPrometheus:
         return f"http://127.0.0.1:{self.port}"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
+        self.port = await self._doorway.open()
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        if self._server is not None:
-            self._server.close()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._doorway.end()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         text = ""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Self, assert_never
 
 from detector.standin.server import reset_connection
+from tests.kit.doorway import Doorway
 from tests.kit.port import free_port
 
 _CHUNK_BYTES = 65_536
@@ -91,9 +92,8 @@ class FaultProxy:
         self._upstream = (host, port)
         self._mode: Mode = Pass()
         self._switched = asyncio.Event()
-        self._server: asyncio.Server | None = None
+        self._doorway = Doorway(self._carry)
         self._links: set[_Link] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def mode(self) -> Mode:
@@ -116,40 +116,24 @@ class FaultProxy:
         self._switched.set()
         self._switched = asyncio.Event()
         if isinstance(mode, Refuse):
-            await self._stop_listening()
+            await self._doorway.shut()
             for link in tuple(self._links):
                 link.end(with_reset=True)
-        elif self._server is None:
-            await self._listen()
+        elif not self._doorway.is_open:
+            await self._doorway.open(self.port)
 
     async def __aenter__(self) -> Self:
-        await self._listen()
+        await self._doorway.open(self.port)
         return self
 
     async def __aexit__(self, *_error: object) -> None:
-        await self._stop_listening()
+        await self._doorway.shut()
         for link in tuple(self._links):
             link.end(with_reset=True)
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
-
-    async def _stop_listening(self) -> None:
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-            await asyncio.sleep(0)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        task = asyncio.get_running_loop().create_task(self._carry(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._doorway.end()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         link = _Link(writer)
         self._links.add(link)
         try:

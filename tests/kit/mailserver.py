@@ -72,6 +72,7 @@ class MailServer:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
+        await asyncio.sleep(0.01)  # who was just accepted arrives
         for transport in self._transports:
             assert isinstance(transport, asyncio.Transport)
             transport.abort()

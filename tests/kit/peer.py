@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from socket import SO_LINGER, SOL_SOCKET
 
+from tests.kit.doorway import Doorway
+
 Script = Callable[["Conversation"], Awaitable[None]]
 BLOCK = b"x" * 65536
 
@@ -62,30 +64,22 @@ class Peer:
 @asynccontextmanager
 async def serve_peer(script: Script, tls: ssl.SSLContext | None = None) -> AsyncIterator[Peer]:
     """Listen on a free port within the block; connections still open at its end are dropped."""
-    tasks: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer.connections += 1
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
         try:
             await script(Conversation(reader, writer, peer))
         except (ConnectionError, asyncio.CancelledError, asyncio.IncompleteReadError, ssl.SSLError):
             pass  # the client left, or the test is over
         finally:
-            tasks.discard(task)
             writer.close()
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
-    peer = Peer(server.sockets[0].getsockname()[1], "https" if tls else "http")
+    doorway = Doorway(accept)
+    peer = Peer(await doorway.open(tls=tls), "https" if tls else "http")
     try:
         yield peer
     finally:
-        server.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await doorway.end()
 
 
 def answer(body: bytes = b"", status: str = "200 OK", **headers: str) -> bytes:
