@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -25,6 +26,7 @@ KEEP_ALIVE_SECONDS = 5
 SHUTDOWN_SECONDS = 3
 _BACKLOG = 128
 _ACCEPTED = 32  # at a time; four times as many are open before the first beyond the cap is closed: accepted, made, cut, closed
+_TURNS = 5  # of the loop, from an accepted socket to its connection: asyncio takes three
 
 
 @runtime_checkable
@@ -107,6 +109,14 @@ class _Quiet(Server):
         await super().startup(sockets)
         for listening in sockets or []:
             listening.listen(_BACKLOG)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, then let in who was just accepted: asyncio drops half made what arrives at a closed server."""
+        for listening in sockets or []:
+            asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        await super().shutdown(sockets)
 
 
 def _configure(application: ASGI3Application) -> Config:

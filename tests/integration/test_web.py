@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -527,3 +528,27 @@ async def test_the_end_is_bounded_and_leaves_signals_alone(daemon: MemoryDaemon)
     again._socket.close()  # type: ignore[union-attr]  # bound above
     for writer in (idle, stalled):
         writer.close()
+
+
+def test_who_comes_as_it_ends_is_not_dropped_half_made(daemon: MemoryDaemon) -> None:
+    """Called at each turn of the loop before the end: the connection is closed, not left open for the garbage collector."""
+
+    async def call(turns: int) -> None:
+        made = Site(metrics=Metrics("1"), query=daemon, desk=daemon, pulse=daemon, access=Access(), version="1")
+        server = WebServer(made, "127.0.0.1", 0)
+        task = asyncio.create_task(server.serve())
+        await wait_until(lambda: server.started, "the server started")
+        with socket.socket() as caller:
+            caller.settimeout(0.0)
+            caller.connect_ex(("127.0.0.1", server.port))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            assert server._server is not None
+            assert server._socket is not None
+            await server._server.shutdown([server._socket])  # by way of `stop` it comes within a tenth of a second, at any turn
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    for turns in range(5):
+        asyncio.run(call(turns))
+    gc.collect()
