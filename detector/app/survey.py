@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 from detector.domain.baseline import plan_baselines
 from detector.domain.catalogue import Service
+from detector.domain.condition import Envelope
 from detector.domain.judgement import BASELINE_SUFFIX
 from detector.domain.label import Labels
 from detector.domain.outcome import Matrix, Trace
-from detector.domain.quiet import Bound, find_directions, find_worst, names_baseline, sift
+from detector.domain.quiet import Bound, find_envelope, find_worst, names_baseline, pick_worst, sift
 from detector.domain.reading import divide, list_filled
 from detector.domain.rule import Policy, Ratio
 
 if TYPE_CHECKING:
     from detector.app.stretch import Stretch
     from detector.domain.catalogue import Catalogue
-    from detector.domain.condition import Condition
     from detector.domain.rule import Rule, Signal
 
 _NOTHING = Trace()
@@ -77,15 +77,15 @@ async def survey_rule(rule: Rule, catalogue: Catalogue, stretch: Stretch) -> Sur
         policy, flags = rule.policy_for(labels), _flags(rule, catalogue, labels)
         key = id(policy), tuple(flags.values())
         if key not in groups:
-            groups[key] = _Group(policy, find_directions(policy), flags)
+            groups[key] = _Group(policy, find_envelope(policy), flags)
         groups[key].members.append(labels)
     for group in groups.values():
-        if group.directions is None:
+        if group.envelope is None:
             survey.unbounded = True
             for step in range(1, stretch.count):
                 survey.waking[step] += group.members
         else:
-            await _note_group(survey, rule, group, group.directions, plans, stretch)
+            await _note_group(survey, rule, group, group.envelope, plans, stretch)
     if rule.baselines and survey.unbounded:
         await stretch.load_baselines(rule)
     return survey
@@ -96,7 +96,7 @@ class _Group:
     """Alerts that are judged alike."""
 
     policy: Policy
-    directions: Mapping[str, int] | None
+    envelope: Envelope | None
     flags: Mapping[str, bool]
     members: list[Labels] = field(default_factory=list)
 
@@ -104,31 +104,33 @@ class _Group:
 _Plans = Mapping[str, Sequence[Matrix]]
 
 
-async def _note_group(
-    survey: Survey, rule: Rule, group: _Group, directions: Mapping[str, int], plans: _Plans, stretch: Stretch
-) -> None:
+async def _note_group(survey: Survey, rule: Rule, group: _Group, envelope: Envelope, plans: _Plans, stretch: Stretch) -> None:
     """The breaches of a group: ruled out for as many alerts as possible at once, then looked for step by step in the others."""
-    condition, based = group.policy.open, names_baseline(group.policy.open)
-    signals = [signal for signal in rule.signals if signal.name in condition.names]
+    based, wanted = names_baseline(envelope), {name for name, _ in envelope.ends.values()}
+    signals = {signal.name: signal for signal in rule.signals if signal.name in wanted}
     worst: dict[Labels, dict[str, float]] = {}
     for labels in group.members:
-        traces = {signal.name: [_find_trace(matrix, rule, labels) for matrix in plans[signal.name]] for signal in signals}
-        found = {signal.name: find_worst(signal, traces[signal.name], directions[signal.name]) for signal in signals}
-        worst[labels] = {name: value for name, value in found.items() if value is not None}
-    suspects = sift(condition, directions, group.flags, [*worst.items()], unknown=based)
+        traces = {name: [_find_trace(matrix, rule, labels) for matrix in plans[name]] for name in signals}
+        found = {
+            variable: find_worst(signals[name], traces[name], direction)
+            for variable, (name, direction) in envelope.ends.items()
+            if name in signals
+        }
+        worst[labels] = {variable: value for variable, value in found.items() if value is not None}
+    suspects = sift(envelope, group.flags, [*worst.items()], unknown=based)
     norm = await stretch.load_baselines(rule) if based and suspects else None
+    bases = {name + BASELINE_SUFFIX: name for name in plan_baselines(rule) if name + BASELINE_SUFFIX in wanted}
     if norm is not None:
         for labels in suspects:
-            for full, name in _name_baselines(rule, condition).items():
-                limits = norm.find_limits(name, labels)
-                if limits:
-                    worst[labels][full] = max(limits) if directions[full] > 0 else min(limits)
-        suspects = sift(condition, directions, group.flags, [(labels, worst[labels]) for labels in suspects], unknown=False)
+            for variable, (name, direction) in envelope.ends.items():
+                if name in bases and (limits := norm.find_limits(bases[name], labels)):
+                    worst[labels][variable] = pick_worst(limits, direction)
+        suspects = sift(envelope, group.flags, [(labels, worst[labels]) for labels in suspects], unknown=False)
     for labels in suspects:
-        columns = {signal.name: _list_values(rule, signal, plans[signal.name], labels) for signal in signals}
+        columns = {name: _list_values(rule, signal, plans[name], labels) for name, signal in signals.items()}
         if norm is not None:
-            columns |= {full: norm.list_values(name, labels) for full, name in _name_baselines(rule, condition).items()}
-        _note_breaches(survey, labels, Bound(condition, directions, columns, group.flags), stretch.count)
+            columns |= {full: norm.list_values(name, labels) for full, name in bases.items()}
+        _note_breaches(survey, labels, Bound(envelope, columns, group.flags), stretch.count)
 
 
 def _note_breaches(survey: Survey, labels: Labels, bound: Bound, count: int) -> None:
@@ -184,8 +186,3 @@ def _list_values(rule: Rule, signal: Signal, plan: Sequence[Matrix], labels: Lab
         return traces[0].values
     shares = divide(signal, traces[0].values, traces[1].values, traces[1].undefined)
     return shares.values if shares.lower is None else shares.lower
-
-
-def _name_baselines(rule: Rule, condition: Condition) -> dict[str, str]:
-    """Signals by the names of the baselines that the condition uses."""
-    return {name + BASELINE_SUFFIX: name for name in plan_baselines(rule) if name + BASELINE_SUFFIX in condition.names}

@@ -74,14 +74,22 @@ class Condition(Protocol):
         """Answer with the variables bound; a missing one makes the answer None unless the others decide it."""
 
 
-@runtime_checkable
-class Directed(Protocol):
-    """A condition that knows which way each number moves it.
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A condition that is true wherever another is, and in which every variable drives one way only.
 
-    `directions`: 1 for a number whose growth can only turn the answer towards True, -1 towards False; every number that is named
-    stands in it, flags do not. None where the form of the condition does not tell.
+    `ends`: by variable of `condition`, the number that it stands for and the end of it that makes the condition true most easily: 1
+    the greatest, -1 the least. Flags keep their names and do not stand in it. Where each variable holds its number's value of one
+    moment, and the other condition is true, this one is; so it is then for values beyond, in the directions of `ends`.
     """
 
-    @property
-    def directions(self) -> Mapping[str, int] | None:
-        """Direction by name."""
+    condition: Condition
+    ends: Mapping[str, tuple[str, int]]
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A condition that knows its envelope."""
+
+    def find_envelope(self) -> Envelope | None:
+        """None where the form of the condition rules nothing out."""

@@ -1,24 +1,24 @@
 """Where a long past may be passed over: moments at which `advance` would leave an alert at rest exactly as it is.
 
-An alert at rest whose series is there changes only when `open` holds. A condition that knows its directions holds nowhere in a
-span when it does not hold for the greatest of each number that drives it up and the least of each that drives it down: three-valued
-logic is monotone too, so values that are missing at some moments of the span change nothing about that. The same holds of many
-alerts at once, of which `sift` makes use, and of numbers that are only known to lie within bounds. Backtest asks this, then calls
-`advance` for the moments that remain.
+An alert at rest whose series is there changes only when `open` holds. A condition holds nowhere in a span when its envelope does
+not hold for the greatest of each number that drives it up and the least of each that drives it down: three-valued logic is monotone
+too, so values that are missing at some moments of the span change nothing about that. The same holds of many alerts at once, of
+which `sift` makes use, and of numbers that are only known to lie within bounds. Backtest asks this, then calls `advance` for the
+moments that remain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf
 
 from detector.domain.alert import AlertState, Phase
-from detector.domain.condition import Condition, Directed
+from detector.domain.condition import Bounded, Envelope
 from detector.domain.judgement import BASELINE_SUFFIX
 from detector.domain.label import Labels
 from detector.domain.outcome import Row, Trace
-from detector.domain.reading import divide
+from detector.domain.reading import divide, wilson_lower
 from detector.domain.rule import Instant, NoDataPolicy, Policy, Signal
 
 
@@ -27,43 +27,42 @@ def is_resting(state: AlertState) -> bool:
     return state.phase is Phase.INACTIVE and state.missing_seconds is None and not state.absent
 
 
-def find_directions(policy: Policy) -> Mapping[str, int] | None:
-    """Directions of `open`; None where every moment must be evaluated."""
+def find_envelope(policy: Policy) -> Envelope | None:
+    """That of `open`; None where every moment must be evaluated."""
     condition = policy.open
     if policy.no_data is NoDataPolicy.OPEN:
         return None  # a moment without values opens
-    if isinstance(condition, Directed):
-        return condition.directions
-    return None if condition.names else {}
+    if isinstance(condition, Bounded):
+        return condition.find_envelope()
+    return None if condition.names else Envelope(condition, {})
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """Judges spans of one alert's past. `columns`: by name in `open`, the values that `open` is judged by, by step."""
+    """Judges spans of one alert's past. `columns`: by number that `envelope` asks for, the values `open` is judged by, by step."""
 
-    condition: Condition
-    directions: Mapping[str, int]
+    envelope: Envelope
     columns: Mapping[str, Mapping[int, float]]
     flags: Mapping[str, bool]
 
     def judge_whole(self) -> bool | None:
-        """What `open` says at the extremes of all steps.
+        """What the envelope says at the extremes of all steps.
 
-        False: it holds nowhere, whatever columns are missing. None: nor then, provided that no column is missing.
+        False: `open` holds nowhere, whatever columns are missing. None: nor then, provided that no column is missing.
         """
         bindings: dict[str, float | bool] = dict(self.flags)
-        for name, column in self.columns.items():
-            if column:
-                bindings[name] = max(column.values()) if self.directions[name] > 0 else min(column.values())
-        return self.condition.evaluate(bindings)
+        for variable, (name, direction) in self.envelope.ends.items():
+            if column := self.columns.get(name):
+                bindings[variable] = pick_worst(column.values(), direction)
+        return self.envelope.condition.evaluate(bindings)
 
     def list_breaches(self, steps: Sequence[int]) -> list[int]:
         """The steps, of these in ascending order, at which `open` may hold; every column must be given."""
         ranks = [
-            (name, max if up else min, [column.get(step, -inf if up else inf) for step in steps])
-            for name, column in self.columns.items()
-            if column
-            for up in [self.directions[name] > 0]
+            (variable, max if up else min, [column.get(step, -inf if up else inf) for step in steps])
+            for variable, (name, direction) in self.envelope.ends.items()
+            if (column := self.columns.get(name))
+            for up in [direction > 0]
         ]
         found: list[int] = []
         spans = [(0, len(steps))]
@@ -72,11 +71,11 @@ class Bound:
             if low == high:
                 continue
             bindings: dict[str, float | bool] = dict(self.flags)
-            for name, worst, values in ranks:
+            for variable, worst, values in ranks:
                 value = worst(values[low:high])
                 if abs(value) != inf:
-                    bindings[name] = value
-            if self.condition.evaluate(bindings) is not True:
+                    bindings[variable] = value
+            if self.envelope.condition.evaluate(bindings) is not True:
                 continue
             if high - low == 1:
                 found.append(steps[low])
@@ -86,20 +85,21 @@ class Bound:
         return found
 
 
+_EVEN = 0.5  # a confidence below it makes the "lower" bound lie above the share
+_ROUNDING = 1e-9
 _PARTS = 8  # into which a group of alerts is split: most of them are ruled out in one piece
 
 
 def sift(
-    condition: Condition,
-    directions: Mapping[str, int],
+    envelope: Envelope,
     flags: Mapping[str, bool],
     members: Sequence[tuple[Labels, Mapping[str, float]]],
     *,
     unknown: bool,
 ) -> list[Labels]:
-    """The alerts for which `condition` may hold at some step, given the worst that each name reached for each of them.
+    """The alerts whose `open` may hold at some step, given the worst that each variable of its envelope reached for each of them.
 
-    A name that an alert lacks never had a value. `unknown`: baselines are not known yet, of none of them, and alerts that only
+    A variable that an alert lacks never had a value. `unknown`: baselines are not known yet, of none of them, and alerts that only
     these can decide count too.
     """
     found: list[Labels] = []
@@ -107,11 +107,11 @@ def sift(
     while groups:
         group = groups.pop()
         bindings: dict[str, float | bool] = dict(flags)
-        for name, direction in directions.items():
-            values = [worst[name] for _, worst in group if name in worst]
+        for variable, (_, direction) in envelope.ends.items():
+            values = [worst[variable] for _, worst in group if variable in worst]
             if values:
-                bindings[name] = max(values) if direction > 0 else min(values)
-        answer = condition.evaluate(bindings)
+                bindings[variable] = pick_worst(values, direction)
+        answer = envelope.condition.evaluate(bindings)
         if answer is False or (answer is None and not unknown):
             continue
         if len(group) == 1:
@@ -122,6 +122,11 @@ def sift(
     return found
 
 
+def pick_worst(values: Collection[float], direction: int) -> float:
+    """The greatest (1) or the least (-1)."""
+    return max(values) if direction > 0 else min(values)
+
+
 def find_worst(signal: Signal, traces: Sequence[Trace], direction: int) -> float | None:
     """A number that no value which `open` is judged by exceeds (-1: is below) at any step; None where there is no value.
 
@@ -129,33 +134,46 @@ def find_worst(signal: Signal, traces: Sequence[Trace], direction: int) -> float
     share is and so not beaten by one, or the worst share where that bound does not hold.
     """
     if isinstance(signal, Instant):
-        return _pick(traces[0].values, direction)
-    if signal.confidence is None and (limits := bound_shares(signal.min_total, *traces)):
-        return limits[0] if direction < 0 else limits[1]
-    shares = divide(signal, traces[0].values, traces[1].values, traces[1].undefined)
-    return _pick(shares.values if shares.lower is None else shares.lower, direction)
+        values: Collection[float] = traces[0].values.values()
+    elif (signal.confidence or 1.0) >= _EVEN and (limits := bound_shares(signal.min_total, *traces)):
+        if signal.confidence is not None:
+            limits = _bound_lower(limits, traces[1].values.values(), signal.confidence)
+        return pick_worst(limits, direction)
+    else:
+        shares = divide(signal, traces[0].values, traces[1].values, traces[1].undefined)
+        values = (shares.values if shares.lower is None else shares.lower).values()
+    return pick_worst(values, direction) if values else None
 
 
 def bound_shares(min_total: float | None, numerator: Trace, denominator: Trace) -> tuple[float, float] | None:
-    """Numbers between which the shares of every step lie; None where that cannot be said without dividing at each of them."""
+    """Numbers between which the shares of every step lie, of which there is one at least; None where that cannot be said.
+
+    A total below `min_total` makes no share, so none is divided by less than that.
+    """
     parts, totals = numerator.values, denominator.values
-    least = min(totals.values(), default=0.0)
-    if least <= 0 or least < (min_total or 0.0):
+    least = max(min(totals.values(), default=0.0), min_total or 0.0)
+    most = max(totals.values(), default=0.0)
+    if least <= 0 or most < least:
         return None
     low = min(parts.values(), default=0.0)
     if not isinstance(parts, Row):
         low = min(low, 0.0)  # a missing numerator is none
     if low < 0:
         return None
-    return low / max(totals.values()), max(parts.values(), default=0.0) / least
+    return low / most, max(parts.values(), default=0.0) / least
 
 
-def _pick(values: Mapping[int, float], direction: int) -> float | None:
-    if not values:
-        return None
-    return max(values.values()) if direction > 0 else min(values.values())
+def _bound_lower(limits: tuple[float, float], totals: Collection[float], confidence: float) -> tuple[float, float]:
+    """Numbers between which the Wilson lower bounds of these shares lie.
+
+    The bound grows with the share and, for a confidence of one half or more, with the total. It is computed to some 1e-16, far less
+    than is allowed for here.
+    """
+    least = min(totals)
+    low = wilson_lower(limits[0], least if least > 0 else min(total for total in totals if total > 0), confidence)
+    return max(0.0, low - _ROUNDING), wilson_lower(limits[1], max(totals), confidence) + _ROUNDING
 
 
-def names_baseline(condition: Condition) -> bool:
-    """Whether the condition names a baseline."""
-    return any(name.endswith(BASELINE_SUFFIX) for name in condition.names)
+def names_baseline(envelope: Envelope) -> bool:
+    """Whether the envelope asks for a baseline."""
+    return any(name.endswith(BASELINE_SUFFIX) for name, _ in envelope.ends.values())

@@ -53,6 +53,23 @@ rules:
     for: 1m
     overrides:
       - {match: {service: ten}, open: error_rate > 0.5}
+  - name: between                           # what drives both ways, beside a bound and a part whose form is not known
+    by: [service]
+    signals:
+      sure_rate: &sure
+        ratio: ['sum by (service) (increase(http_requests_total{code=~"5.."}[$window]))',
+                'sum by (service) (increase(http_requests_total[$window]))']
+        confidence: 0.9
+        min_total: 100
+      errors: 'sum by (service) (increase(http_requests_total{code=~"5.."}[$window]))'
+    open: sure_rate > 0.01 && (errors >= 5 && errors < 40) && errors / 4.0 > 1.5
+    for: 30s
+    recover_for: 1m
+  - name: equal
+    by: [service]
+    signals: {errors: 'sum by (service) (ceil(increase(http_requests_total{code=~"5.."}[1m])))', sure_rate: *sure}
+    open: errors != 0 && !(sure_rate > 0.005)
+    recover_for: 1m
 """
 GROUPS = """
 groups:
@@ -127,6 +144,8 @@ def test_same_as_asking_at_every_slot(past: tuple[str, Path], step_seconds: floa
         "odd-form",
         "without-data",
         "unusual",
+        "between",
+        "equal",
         "Failing",
     }
     assert [(told.at, told.rule, told.labels, told.change) for told in quick.transitions] == [

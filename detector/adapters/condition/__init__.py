@@ -8,7 +8,6 @@ result that is `True` or `False` itself is an answer.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import lru_cache
@@ -16,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from cel_expr_python import cel
 
-from detector.adapters.condition.direction import find_directions
+from detector.adapters.condition.envelope import read_envelope
 from detector.adapters.condition.text import BASELINE as BASELINE  # given on to rulefile
 from detector.adapters.condition.text import find_comparisons, find_names, rewrite, split_alternatives
-from detector.domain.condition import Bindings, Comparison
+from detector.domain.condition import Bindings, Comparison, Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,7 +70,8 @@ class CelCondition:
     names: frozenset[str]
     comparisons: tuple[Comparison, ...]
     expression: Any = field(repr=False, compare=False)
-    directions: Mapping[str, int] | None = field(default=None, repr=False, compare=False)
+    source: str = field(default="", repr=False, compare=False)
+    numbers: tuple[str, ...] = field(default=(), repr=False, compare=False)
     _last: list[tuple[Bindings | None, bool | None]] = field(default_factory=lambda: [(None, None)], repr=False, compare=False)
 
     def evaluate(self, bindings: Bindings) -> bool | None:
@@ -85,6 +85,10 @@ class CelCondition:
             answer = value if value is True or value is False else None
             self._last[0] = dict(bindings), answer
         return answer
+
+    def find_envelope(self) -> Envelope | None:
+        """A wider condition whose variables drive one way each, for `domain.quiet`; None where it would rule nothing out."""
+        return _widen(self.source, self.numbers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +156,22 @@ def _compile(scope: Scope, text: str, recover: bool) -> CelCondition:  # noqa: F
     variables = frozenset((*numbers, *flags))
     known = frozenset(numbers)
     names = find_names(source) & variables
-    return CelCondition(text, names, find_comparisons(source, known), expression, find_directions(source, known))
+    return CelCondition(text, names, find_comparisons(source, known), expression, source, numbers)
+
+
+@lru_cache(maxsize=1024)
+def _widen(source: str, numbers: tuple[str, ...]) -> Envelope | None:
+    flags = (*FLAGS, OPEN)
+    found = read_envelope(source, frozenset(numbers), frozenset((*numbers, *flags)))
+    if found is None:
+        return None
+    text, ends = found
+    try:
+        expression = _environment(tuple(sorted(ends)), flags).compile(text)
+    except RuntimeError:  # its brackets are more than CEL takes
+        return None
+    wide = CelCondition(text, find_names(text) & frozenset((*ends, *flags)), (), expression)
+    return None if wide.evaluate({}) is True else Envelope(wide, ends)
 
 
 def _read_faults(report: str, source: str, positions: list[int], known: tuple[str, ...]) -> list[ConditionFault]:

@@ -27,7 +27,7 @@ _TOKEN = re.compile(
 )
 _TURNED = {">": "<", ">=": "<=", "<": ">", "<=": ">=", "==": "==", "!=": "!="}
 _BOUNDS = frozenset({"&&", "||", "?", ":", ",", "!"})
-_NEST = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
+NEST = {"(": 1, "[": 1, "{": 1, ")": -1, "]": -1, "}": -1}
 
 
 class Token(NamedTuple):
@@ -119,7 +119,7 @@ def _before(tokens: list[Token], index: int) -> list[Token]:
     depth, start = 0, index
     while start > 0:
         text = tokens[start - 1].text
-        depth -= _NEST.get(text, 0)
+        depth -= NEST.get(text, 0)
         if depth < 0 or (depth == 0 and text in _BOUNDS):
             break
         start -= 1
@@ -130,7 +130,7 @@ def _after(tokens: list[Token], index: int) -> list[Token]:
     depth, end = 0, index + 1
     while end < len(tokens):
         text = tokens[end].text
-        depth += _NEST.get(text, 0)
+        depth += NEST.get(text, 0)
         if depth < 0 or (depth == 0 and text in _BOUNDS):
             break
         end += 1
@@ -148,7 +148,7 @@ def _strip(tokens: Sequence[Token]) -> list[Token]:
 def _closes_last(tokens: Sequence[Token]) -> bool:
     depth = 0
     for index, token in enumerate(tokens):
-        depth += _NEST.get(token.text, 0)
+        depth += NEST.get(token.text, 0)
         if depth == 0:
             return index == len(tokens) - 1
     return False
@@ -159,7 +159,7 @@ def _cut(tokens: Sequence[Token], operator: str) -> list[list[Token]] | None:
     parts: list[list[Token]] = [[]]
     depth = 0
     for token in tokens:
-        depth += _NEST.get(token.text, 0)
+        depth += NEST.get(token.text, 0)
         if depth == 0 and token.text == "?":
             return None
         if depth == 0 and token.text == operator:
