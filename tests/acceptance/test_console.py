@@ -96,7 +96,7 @@ async def test_from_the_page_to_resolved(prometheus_bin: Path, tmp_path: Path) -
         await _mark(page)
         await page.locator("line.mark.mitigation").first.wait_for(state="attached")
         house.heal("checkout")
-        await page.locator("#head .status.resolved").wait_for(timeout=60_000)
+        await page.locator("#head .status.resolved").wait_for()
         await page.locator("line.mark.recovery").first.wait_for(state="attached")
         assert await page.evaluate(UNTOUCHED)
         await page.goto(f"{house.daemon.settings['DETECTOR_EXTERNAL_URL']}/rules")

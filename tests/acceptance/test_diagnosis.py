@@ -15,7 +15,7 @@ from tests.acceptance.conftest import EnterBooth
 from tests.kit.house import Booth, Household
 from tests.kit.rule import PLAIN_RULES, SHORT_RULES
 from tests.kit.standin import Service
-from tests.kit.wait import wait_until
+from tests.kit.wait import PATIENCE_SECONDS, wait_until
 
 CATALOGUE = """\
 services:
@@ -26,7 +26,7 @@ services:
 def tell_deploy(port: int, at: float) -> int:
     """As a pipeline does with curl; the status."""
     news = {"service": "shop", "version": "v42", "at": at, "by": "ann"}
-    connection = HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = HTTPConnection("127.0.0.1", port, timeout=PATIENCE_SECONDS)
     try:
         connection.request("POST", "/api/v1/deploys", json.dumps(news), {"Content-Type": "application/json"})
         return connection.getresponse().status

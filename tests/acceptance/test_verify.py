@@ -14,7 +14,7 @@ from detector.standin.server import Server
 from tests.acceptance.conftest import EnterBooth
 from tests.kit.daemon import Daemon
 from tests.kit.house import Booth
-from tests.kit.wait import wait_until
+from tests.kit.wait import PATIENCE_SECONDS, wait_until
 
 RULES = """\
 services:
@@ -67,7 +67,7 @@ async def post(daemon: Daemon, path: str, **body: str) -> tuple[int, Any]:
     """POST JSON as a person's tool would."""
 
     def send() -> tuple[int, Any]:
-        with closing(http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=10)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", daemon.port, timeout=PATIENCE_SECONDS)) as connection:
             connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
 
 DESKTOP, PHONE = (1280, 860), (390, 844)
-ACTION_MILLISECONDS = 30_000
+ACTION_MILLISECONDS = 90_000
 GRAVE = ("serious", "critical")
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
