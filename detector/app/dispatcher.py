@@ -2,7 +2,7 @@
 
 Before it: the committer wrote notices and says so (`committed`), or could not and hands them over (`offer`). After it: a channel.
 
-Rows are claimed only when one can be sent; the store gives critical ones first and only the oldest of each (incident, route), so
+Rows are claimed only when one can be sent; the store gives the severest first and only the oldest of each (incident, route), so
 order needs no care here. An outcome is written after the destination accepted, by a task of its own: a store that hangs keeps no
 page from leaving. While the store fails, notices leave from memory under the same ids; when their rows appear, their outcome is
 written instead of sending them again.

@@ -88,7 +88,7 @@ class SpareQueue:
         self._spares = {name: each for name, each in self._spares.items() if not (each.held and each.due < before)}
 
     def take(self, now: float, limit: int, busy: Collection[Lane], *, with_held: bool) -> list[Spare]:
-        """Remove and return what may leave now: critical first, then oldest; one a lane, none of a busy one."""
+        """Remove and return what may leave now: the most severe first, then the oldest; one a lane, none of a busy one."""
         due = [each for each in self._heads() if each.due <= now and each.lane not in busy and (with_held or not each.held)]
         due.sort(key=lambda each: (-each.delivery.severity.rank, each.delivery.created, each.order))
         taken = due[:limit]

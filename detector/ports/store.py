@@ -162,10 +162,11 @@ class Store(Protocol):
         """Write progress in bulk, without touching incidents. Raises StaleLeaseError as `commit` does."""
 
     async def claim(self, channel: str, now: float, limit: int, *, shards: Collection[int] | None = None) -> Sequence[Delivery]:
-        """Claim what is due for the channel: critical first, then oldest; per (incident, channel, route) only the oldest open row.
+        """Claim what is due for the channel, the most severe first, then the oldest.
 
-        Only rows of shards whose lease this process holds by the database's clock, and of `shards` where given. A row rejected for
-        good does not block its successors. CLAIMED rows of a dead process are claimable again.
+        Per (incident, channel, route) only the oldest open row; only rows of shards whose lease this process holds by the
+        database's clock, and of `shards` where given. A row rejected for good does not block its successors. CLAIMED rows of a dead
+        process are claimable again.
         """
 
     async def record(

@@ -229,6 +229,20 @@ async def test_storm_goes_out_critical_first_and_within_the_rate(house: House) -
     assert refused == [], "our own rate keeps us below theirs"
 
 
+async def test_a_high_page_overtakes_the_milder_ones_that_wait(house: House) -> None:
+    """Sixty MEDIUM pages wait for the rate when one is HIGH: a minute's wait is theirs, not its."""
+    await house.submit(*(make_notice(f"m{number}", severity=Severity.MEDIUM) for number in range(60)))
+    await house.pass_time(lambda: len(house.pagerduty.alerts()) >= 20, step=0.5)
+    await house.submit(make_notice("high", severity=Severity.HIGH, at=house.clock.now()))
+    sent = house.clock.now()
+    await house.pass_time(house.all_done, seconds=300, step=0.25)
+    alerts = sorted(house.pagerduty.alerts(), key=lambda alert: alert.opened_at)
+    (high,) = [alert for alert in alerts if alert.severity == "error"]
+    assert high.opened_at - sent <= 3.0
+    assert len(alerts) == 61
+    assert alerts[-1].opened_at - sent > 15.0
+
+
 async def test_retry_after_is_honoured_and_capped(house: House) -> None:
     """A 429 asking for 30 s is not asked again before; one asking for a day is asked again after five minutes."""
     for asked, waited in (("30", 30.0), ("86400", 300.0)):

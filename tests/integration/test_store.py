@@ -244,14 +244,14 @@ async def test_a_delivery_carries_the_notice(store: Store) -> None:
     assert second == replace(first, attempts=1, first_attempt=NOW)
 
 
-async def test_claims_are_critical_first_then_oldest(store: Store) -> None:
-    """CRITICAL goes before everything; the rest by age whatever the severity; no more than asked; each once."""
-    old = make_notice(1, severity=Severity.LOW)
-    young = make_notice(2, severity=Severity.HIGH)
-    critical = make_notice(3, severity=Severity.CRITICAL)
-    await store.commit([], decide(young, critical, old), NOW)
-    assert await _claim_ids(store, limit=2) == [critical.id, old.id]
-    assert await _claim_ids(store, limit=2) == [young.id]
+async def test_claims_are_by_severity_then_by_age(store: Store) -> None:
+    """The most severe goes first, of equals the oldest; no more than asked; each once."""
+    ranks = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.MEDIUM, Severity.CRITICAL, Severity.HIGH)
+    notices = [make_notice(number, severity=severity) for number, severity in enumerate(ranks, 1)]
+    await store.commit([], decide(*reversed(notices)), NOW)
+    expected = [notices[number].id for number in (4, 2, 5, 1, 3, 0)]
+    assert await _claim_ids(store, limit=4) == expected[:4]
+    assert await _claim_ids(store, limit=4) == expected[4:]
     assert await _claim_ids(store) == []
 
 

@@ -14,7 +14,6 @@ from detector.domain.deploy import Deploy
 from detector.domain.incident import FIXED_IDS, Book, Event, Incident, Notice, NoticeKind, Status
 from detector.domain.label import Labels
 from detector.domain.postmortem import Hop, Lesson
-from detector.domain.severity import Severity
 from detector.domain.silence import KeptMute
 from detector.ports.error import OutsideError, PermanentError
 from detector.ports.store import (
@@ -194,7 +193,7 @@ class MemoryStore:
             if row.notice.channel == channel and row.is_pending:
                 heads.setdefault((row.notice.incident, row.notice.route), row)
         due = [row for row in heads.values() if self._is_due(row, now)]
-        due.sort(key=lambda row: (row.notice.severity is not Severity.CRITICAL, row.notice.at))
+        due.sort(key=lambda row: (-row.notice.severity.rank, row.notice.at))
         deliveries = [row.deliver(self._find_credential(row.notice)) for row in due[:limit]]
         for row in due[:limit]:
             row.state, row.retry_at, row.claimed_at, row.epoch = DeliveryState.CLAIMED, None, now, self.disk.epoch

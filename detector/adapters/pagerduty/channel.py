@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias, assert_never
 
 from detector.adapters.pagerduty.event import build_event, build_least_event, choose_action
 from detector.adapters.pagerduty.limit import Fitted, Part, clean_line, fit_event
-from detector.adapters.pagerduty.turnstile import Turnstile
+from detector.adapters.pagerduty.turnstile import Pressure, Turnstile
 from detector.domain.incident import PAGERDUTY
 from detector.domain.severity import Severity
 from detector.ports.channel import BeforePost, Receipt
@@ -121,9 +121,8 @@ class PagerDutyEvents:
         )
 
     def _pass_turnstile(self, delivery: Delivery, routing_key: str, now: float) -> None:
-        urgent = delivery.severity is Severity.CRITICAL or choose_action(delivery.kind) == "resolve"
         turnstile = self._turnstiles.setdefault(routing_key, Turnstile())
-        wait_seconds = turnstile.pass_through(delivery.id, now, urgent=urgent)
+        wait_seconds = turnstile.pass_through(delivery.id, now, _find_pressure(delivery))
         if wait_seconds > 0:
             raise ThrottledError(
                 f"PagerDuty: held back {wait_seconds:.1f} s by our own rate limit of this routing key",
@@ -178,3 +177,9 @@ def _quote(reply: Reply, routing_key: str) -> str:
     """What the answer says, in one short line and without the routing key, should it be repeated there."""
     text = clean_line(reply.body.decode("utf-8", "replace").replace(routing_key, "<routing key>"))
     return text[:_SHOWN_CHARACTERS] or "no reason given"
+
+
+def _find_pressure(delivery: Delivery) -> Pressure:
+    if delivery.severity is Severity.CRITICAL or choose_action(delivery.kind) == "resolve":
+        return Pressure.URGENT
+    return Pressure.HIGH if delivery.severity is Severity.HIGH else Pressure.USUAL

@@ -19,7 +19,6 @@ from detector.adapters.store.lease import lock_epochs, read_clock
 from detector.adapters.store.schema import clean_text, doubt, lease, outbox
 from detector.adapters.store.statement import add_rows, write_rows
 from detector.domain.incident import Notice, NoticeKind
-from detector.domain.severity import Severity
 from detector.ports.store import Backlog, Delivery, DeliveryState
 
 if TYPE_CHECKING:
@@ -159,8 +158,11 @@ def _due_rows(channel: str, now: float, limit: int, mine: ColumnElement[bool]) -
         earlier.c.seq < outbox.c.seq,
     )
     query = select(outbox).where(outbox.c.channel == channel, outbox.c.state.in_(_PENDING), mine, _is_due(now), ~blocked)
-    critical = case((outbox.c.rank == Severity.CRITICAL.rank, 0), else_=1)
-    return query.order_by(critical, outbox.c.created, outbox.c.seq).limit(limit).with_for_update(of=outbox, skip_locked=True)
+    return (
+        query.order_by(outbox.c.rank.desc(), outbox.c.created, outbox.c.seq)
+        .limit(limit)
+        .with_for_update(of=outbox, skip_locked=True)
+    )
 
 
 def _is_due(now: float) -> ColumnElement[bool]:
