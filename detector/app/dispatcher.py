@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from detector.app.attempt import Outcome, accept, give_back, judge
 from detector.app.fallback import UNDELIVERED
-from detector.app.flight import HELD_GRACE_SECONDS, OPENING, Flight, is_grave_page, make_delivery, remember
+from detector.app.flight import HELD_GRACE_SECONDS, OPENING, Flight, is_grave_page, remember
 from detector.app.guard import is_set_within
+from detector.app.keyring import Keyring
 from detector.app.spare import SPARE_LIMIT, UNWRITTEN_MOST, Lane, Spare, SpareQueue, lane_of
 from detector.domain.incident import NoticeKind
 from detector.domain.severity import Severity
@@ -77,8 +78,7 @@ class Dispatcher:
         self._outcomes: dict[str, Outcome] = {}
         self._failures: OrderedDict[str, int] = OrderedDict()
         self._told: OrderedDict[str, str] = OrderedDict()  # notices that another road was told of
-        self._opened: OrderedDict[str, str] = OrderedDict()  # keys accepted in this process -> their credential
-        self._from_memory: OrderedDict[str, str] = OrderedDict()  # keys whose opening left from memory
+        self._keyring = Keyring()
         self._wakeup = asyncio.Event()
         self._claim: asyncio.Task[None] | None = None
         self._claim_began = 0.0
@@ -112,7 +112,7 @@ class Dispatcher:
             if self._keeper is not None and notice.kind is NoticeKind.RESOLVE:
                 self._spare.withdraw(notice.key)  # who is cut off resolves nothing; what has not left yet need not any more
             elif not (notice.id in self._flights or notice.id in self._outcomes or self._spare.find(notice.id)):
-                self._keep(Spare(make_delivery(notice, self._opened.get(notice.key)), due=self._clock.now()))
+                self._keep(Spare(self._keyring.deliver(notice), due=self._clock.now()))
         self._wakeup.set()
 
     def committed(self, notices: Sequence[Notice], collapsed: Sequence[Delivery] = ()) -> None:
@@ -125,9 +125,9 @@ class Dispatcher:
                 flight.stored = True
             elif outcome := self._outcomes.get(notice.id):
                 outcome.stored = True
-            elif self._keeper is None and notice.kind is NoticeKind.RESOLVE and notice.key in self._from_memory:
+            elif self._keeper is None and notice.kind is NoticeKind.RESOLVE and self._keyring.is_unwritten(notice.key):
                 # The store may have seen no attempt of the trigger and have collapsed both; PagerDuty knows better.
-                delivery = make_delivery(notice, self._opened.get(notice.key))
+                delivery = self._keyring.deliver(notice)
                 self._keep(Spare(delivery, due=self._clock.now(), stored=True))
             elif spare := self._spare.find(notice.id):
                 self._hand_over(spare)
@@ -182,7 +182,7 @@ class Dispatcher:
         self._outcomes[delivery.id] = Outcome(delivery, DeliveryState.CLAIMED, now, True, "", retry_at=max(spare.due, now))  # noqa: FBT003
 
     def _left_from_memory(self, delivery: Delivery) -> bool:
-        return delivery.key in self._from_memory or delivery.id in self._outcomes or delivery.id in self._flights
+        return self._keyring.is_unwritten(delivery.key) or delivery.id in self._outcomes or delivery.id in self._flights
 
     def _tell_collapse(self, delivery: Delivery) -> None:
         """Nobody was paged for what opened and ended meanwhile; what was grave is told by another road."""
@@ -254,8 +254,8 @@ class Dispatcher:
                 if is_grave_page(spare.delivery):
                     self._start(replace(spare.delivery, epoch=None), stored=True, held=True)
                 continue
-            if not spare.stored and spare.delivery.kind in OPENING:
-                remember(self._from_memory, spare.delivery.key, "")
+            if not spare.stored:
+                self._keyring.note_unwritten(spare.delivery)
             self._start(spare.delivery, stored=spare.stored, held=spare.held, order=spare.order)
 
     def _start(self, delivery: Delivery, *, stored: bool, held: bool, order: int = 0) -> None:
@@ -329,22 +329,9 @@ class Dispatcher:
         else:
             self._failures.pop(delivery.id, None)
             self._told.pop(delivery.id, None)
-            if not self._remember_end(outcome):
+            if not self._keyring.note_end(outcome):
                 return
         self._outcomes[delivery.id] = outcome
-
-    def _remember_end(self, outcome: Outcome) -> bool:
-        """Keep what later notices of the key need. False where the row must be delivered all the same when it appears."""
-        delivery = outcome.delivery
-        if outcome.state is not DeliveryState.ACCEPTED:
-            return True
-        if delivery.kind in OPENING or (outcome.credential and delivery.key in self._opened):
-            remember(self._opened, delivery.key, outcome.credential)
-        if delivery.kind is not NoticeKind.RESOLVE:
-            return True
-        self._from_memory.pop(delivery.key, None)
-        # A resolve whose trigger we did not see leave may have come too early: its row repeats it, after the trigger's.
-        return self._opened.pop(delivery.key, None) is not None or outcome.stored
 
     def _begin_record(self) -> None:
         if self._record is None and any(outcome.stored for outcome in self._outcomes.values()):

@@ -1,4 +1,4 @@
-"""One delivery under way, what it is made from where no row brought it, and a bounded memory of what was."""
+"""One delivery under way, and a bounded memory of what was."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from detector.ports.store import Delivery
 if TYPE_CHECKING:
     from collections import OrderedDict
 
-    from detector.domain.incident import Notice
 
 T = TypeVar("T")
 
@@ -31,23 +30,6 @@ class Flight:
     held: bool
     order: int
     task: asyncio.Task[None] | None = None
-
-
-def make_delivery(notice: Notice, credential: str | None) -> Delivery:
-    """A notice that has no row yet."""
-    return Delivery(
-        id=notice.id,
-        incident=notice.incident,
-        episode=notice.episode,
-        kind=notice.kind,
-        channel=notice.channel,
-        route=notice.route,
-        key=notice.key,
-        severity=notice.severity,
-        created=notice.at,
-        values=notice.values,
-        credential=credential or None,
-    )
 
 
 def is_grave_page(delivery: Delivery) -> bool:

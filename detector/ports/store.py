@@ -75,6 +75,33 @@ class Delivery:
     epoch: int | None = field(default=None, compare=False)
 
 
+def deliver(
+    notice: Notice,
+    *,
+    attempts: int = 0,
+    first_attempt: float | None = None,
+    credential: str | None = None,
+    epoch: int | None = None,
+) -> Delivery:
+    """What a channel gets of a notice; without further words, of one that was never tried."""
+    return Delivery(
+        id=notice.id,
+        incident=notice.incident,
+        episode=notice.episode,
+        kind=notice.kind,
+        channel=notice.channel,
+        route=notice.route,
+        key=notice.key,
+        severity=notice.severity,
+        created=notice.at,
+        values=notice.values,
+        attempts=attempts,
+        first_attempt=first_attempt,
+        credential=credential,
+        epoch=epoch,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Fence:
     """Under which lease something was worked out: it is written only while that shard's lease is of this epoch and the writer's."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from detector.domain.incident import PAGERDUTY, Notice, NoticeKind, name_key, name_notice
 from detector.domain.severity import Severity
-from detector.ports.store import Delivery
+from detector.ports.store import Delivery, deliver
 
 OPENED = 1_700_000_000.0
 
@@ -66,16 +67,4 @@ def make_delivery(
 ) -> Delivery:
     """The outbox row of such a notice."""
     notice = make_notice(kind=kind, **about)
-    return Delivery(
-        id=notice.id,
-        incident=notice.incident,
-        episode=notice.episode,
-        kind=notice.kind,
-        channel=notice.channel,
-        route=notice.route,
-        key=notice.key if key is None else key,
-        severity=notice.severity,
-        created=notice.at,
-        values=notice.values,
-        credential=credential,
-    )
+    return deliver(notice if key is None else replace(notice, key=key), credential=credential)

@@ -27,6 +27,7 @@ from detector.ports.store import (
     IncidentFilter,
     IncidentPage,
     Memory,
+    deliver,
 )
 
 PENDING = {DeliveryState.QUEUED, DeliveryState.CLAIMED}
@@ -74,22 +75,7 @@ class Row:
 
     def deliver(self, credential: str | None) -> Delivery:
         """What a channel gets."""
-        notice = self.notice
-        return Delivery(
-            id=notice.id,
-            incident=notice.incident,
-            episode=notice.episode,
-            kind=notice.kind,
-            channel=notice.channel,
-            route=notice.route,
-            key=notice.key,
-            severity=notice.severity,
-            created=notice.at,
-            values=notice.values,
-            attempts=self.attempts,
-            first_attempt=self.first_attempt,
-            credential=credential,
-        )
+        return deliver(self.notice, attempts=self.attempts, first_attempt=self.first_attempt, credential=credential)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from detector.adapters.store.lease import lock_epochs, read_clock
 from detector.adapters.store.schema import clean_text, doubt, lease, outbox
 from detector.adapters.store.statement import add_rows, write_rows
 from detector.domain.incident import Notice, NoticeKind
-from detector.ports.store import Backlog, Delivery, DeliveryState
+from detector.ports.store import Backlog, Delivery, DeliveryState, deliver
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -189,19 +189,4 @@ async def _read_credentials(connection: AsyncConnection, channel: str, keys: Ite
 
 def _make_delivery(row: Row[Any], credential: str | None, epoch: int | None = None) -> Delivery:
     notice = codec.decode_notice(row.document)
-    return Delivery(
-        id=notice.id,
-        incident=notice.incident,
-        episode=notice.episode,
-        kind=notice.kind,
-        channel=notice.channel,
-        route=notice.route,
-        key=notice.key,
-        severity=notice.severity,
-        created=notice.at,
-        values=notice.values,
-        attempts=row.attempts,
-        first_attempt=row.first_attempt,
-        credential=credential,
-        epoch=epoch,
-    )
+    return deliver(notice, attempts=row.attempts, first_attempt=row.first_attempt, credential=credential, epoch=epoch)
