@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from tests.kit.audience import Audience
-from tests.kit.house import Booth, Household
+from tests.kit.house import EnterBooth, Household, open_booths
 from tests.kit.mosquitto import find_mosquitto
 from tests.kit.rule import SHORT_RULES
 from tests.kit.standin import Service
 
 EnterHouse = Callable[..., Awaitable[Household]]
-EnterBooth = Callable[..., Awaitable[Booth]]
 
 
 @pytest.fixture
@@ -40,14 +39,7 @@ async def enter_house(prometheus_bin: Path, tmp_path: Path) -> AsyncIterator[Ent
 @pytest.fixture
 async def enter_booth(tmp_path: Path) -> AsyncIterator[EnterBooth]:
     """Start any number of booths; arguments as of `Booth`."""
-    async with AsyncExitStack() as stack:
-        count = 0
-
-        async def enter(**settings: Any) -> Booth:
-            nonlocal count
-            count += 1
-            return await stack.enter_async_context(Booth(tmp_path / f"booth-{count}", **settings))
-
+    async with open_booths(tmp_path) as enter:
         yield enter
 
 

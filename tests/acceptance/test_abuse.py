@@ -17,7 +17,7 @@ from tests.kit.wait import wait_until
 from tests.kit.web import request
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import EnterBooth
+    from tests.kit.house import EnterBooth
 
 CONNECTIONS = 10_000
 SECONDS = 9.0

@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import time
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,10 @@ from tests.kit.prometheus import Prometheus
 from tests.kit.wait import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from tests.acceptance.conftest import EnterBooth
-    from tests.kit.house import Booth
+    from tests.kit.house import Booth, EnterBooth
 
 RULES = """\
 groups:
@@ -56,34 +56,47 @@ class Amtool:
         return found
 
 
-@pytest.fixture
-def write_elsewhere(tmp_path: Path) -> Callable[[int], Path]:
-    """Write the rule file of the other Prometheus: it fires with 1, and not with 0."""
+class Elsewhere:
+    """The other Prometheus: its one alert fires with 1, and not with 0."""
 
-    def write(value: int) -> Path:
-        path = tmp_path / "elsewhere.yaml"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def write(self, value: int) -> Path:
+        """Its rule file; it has to be reloaded."""
+        path = self.folder / "elsewhere.yaml"
         path.write_text(RULES.format(value=value))
         return path
 
-    return write
+    @asynccontextmanager
+    async def alert(self, booth: Booth) -> AsyncIterator[Prometheus]:
+        """Start the daemon, and the other Prometheus with the daemon as its Alertmanager; until the alert was paged."""
+        await booth.daemon.start()
+        prometheus = Prometheus(
+            self.folder / "elsewhere",
+            rule_files=[self.write(1)],
+            alertmanagers=[f"127.0.0.1:{booth.daemon.port}"],
+            options=["--rules.alert.resend-delay=1s"],
+        )
+        try:
+            await asyncio.to_thread(prometheus.start)
+            await booth.wait_open(1)
+            yield prometheus
+        finally:
+            await asyncio.to_thread(prometheus.stop)
 
 
-async def test_a_prometheus_that_alerts_here_opens_and_resolves_an_incident(
-    prometheus_bin: Path, enter_booth: EnterBooth, tmp_path: Path, write_elsewhere: Callable[[int], Path]
-) -> None:
-    """Its alert pages with its severity and summary; killed, the daemon knows it still; its resolve resolves the page."""
+@pytest.fixture
+def elsewhere(prometheus_bin: Path, tmp_path: Path) -> Elsewhere:
+    """Another Prometheus."""
     del prometheus_bin  # asked for its skip
+    return Elsewhere(tmp_path)
+
+
+async def test_a_prometheus_that_alerts_here_opens_and_resolves_an_incident(enter_booth: EnterBooth, elsewhere: Elsewhere) -> None:
+    """Its alert pages with its severity and summary; killed, the daemon knows it still; its resolve resolves the page."""
     booth = await enter_booth()
-    await booth.daemon.start()
-    prometheus = Prometheus(
-        tmp_path / "elsewhere",
-        rule_files=[write_elsewhere(1)],
-        alertmanagers=[f"127.0.0.1:{booth.daemon.port}"],
-        options=["--rules.alert.resend-delay=1s"],
-    )
-    try:
-        await asyncio.to_thread(prometheus.start)
-        await booth.wait_open(1)
+    async with elsewhere.alert(booth) as prometheus:
         (alert,) = booth.pagerduty.open_alerts()
         assert (alert.summary.endswith("the disk of db is full"), alert.severity) == (True, "error")
         incident = await booth.daemon.wait_incident("db")
@@ -93,31 +106,17 @@ async def test_a_prometheus_that_alerts_here_opens_and_resolves_an_incident(
         await booth.daemon.kill()
         await booth.daemon.start()
         assert len(await booth.daemon.get("/api/v2/alerts")) == 1
-        write_elsewhere(0)
+        elsewhere.write(0)
         prometheus.reload()
         await booth.wait_open(0)
         assert (await booth.daemon.wait_incident("db", "resolved"))["id"] == incident["id"]
         assert len(booth.pagerduty.alerts()) == 1
-    finally:
-        await asyncio.to_thread(prometheus.stop)
 
 
-async def test_a_sender_that_vanishes_is_not_ok(
-    prometheus_bin: Path, enter_booth: EnterBooth, tmp_path: Path, write_elsewhere: Callable[[int], Path]
-) -> None:
+async def test_a_sender_that_vanishes_is_not_ok(enter_booth: EnterBooth, elsewhere: Elsewhere) -> None:
     """Frozen while its alert fires, past every endsAt: nothing resolves, where Alertmanager would; back, its resolve does."""
-    del prometheus_bin  # asked for its skip
     booth = await enter_booth()
-    await booth.daemon.start()
-    prometheus = Prometheus(
-        tmp_path / "elsewhere",
-        rule_files=[write_elsewhere(1)],
-        alertmanagers=[f"127.0.0.1:{booth.daemon.port}"],
-        options=["--rules.alert.resend-delay=1s"],
-    )
-    try:
-        await asyncio.to_thread(prometheus.start)
-        await booth.wait_open(1)
+    async with elsewhere.alert(booth) as prometheus:
         await asyncio.to_thread(prometheus.freeze)
 
         (shown,) = await booth.daemon.get("/api/v2/alerts")
@@ -126,13 +125,11 @@ async def test_a_sender_that_vanishes_is_not_ok(
         incident = await booth.daemon.incident("db")
         assert incident is not None
         assert (incident["status"], booth.count_sent("resolve")) == ("open", 0)
-        write_elsewhere(0)
+        elsewhere.write(0)
         prometheus.thaw()
         prometheus.reload()
         await booth.wait_open(0)
         assert (await booth.daemon.wait_incident("db", "resolved"))["id"] == incident["id"]
-    finally:
-        await asyncio.to_thread(prometheus.stop)
 
 
 async def test_amtool_adds_and_asks_for_alerts(amtool_bin: Path, enter_booth: EnterBooth) -> None:

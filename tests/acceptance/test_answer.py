@@ -12,8 +12,7 @@ from tests.kit.faultproxy import Cut, FaultProxy, Pass, Refuse
 from tests.kit.rule import PLAIN_RULES
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import EnterBooth
-    from tests.kit.house import Booth
+    from tests.kit.house import Booth, EnterBooth
 
 QUICK_RULES = PLAIN_RULES.replace("every: 1s", "every: 500ms")
 MEGABYTE = 1 << 20

@@ -18,8 +18,7 @@ from tests.kit.wait import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.conftest import EnterBooth
-    from tests.kit.house import Booth
+    from tests.kit.house import Booth, EnterBooth
 
 PAGES, AT_ONCE = 24, 6
 SLOWER_SECONDS = 2.0  # and twice as much on a machine whose load changes meanwhile; what is frozen would add five seconds and more

@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Page
 
-    from tests.acceptance.conftest import EnterBooth
-    from tests.kit.house import Booth
+    from tests.kit.house import Booth, EnterBooth
 
 TOKEN = "write-token-1234"
 RULES = f"""\

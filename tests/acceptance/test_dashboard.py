@@ -17,7 +17,7 @@ from tests.kit.wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.acceptance.conftest import EnterBooth
+    from tests.kit.house import EnterBooth
     from tests.kit.prometheus import Prometheus
 
 DASHBOARDS = sorted((Path(__file__).resolve().parents[2] / "deploy" / "grafana").glob("*.json"))

@@ -4,9 +4,8 @@ import time
 
 import pytest
 
-from tests.acceptance.conftest import EnterBooth
 from tests.kit.badprometheus import silence
-from tests.kit.house import KEY, Booth
+from tests.kit.house import KEY, Booth, EnterBooth
 from tests.kit.oracle import Truth
 from tests.kit.rule import PLAIN_RULES
 from tests.kit.secret import assert_no_secret

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from detector.standin.account import ENGINEER
-from tests.acceptance.conftest import EnterBooth
-from tests.kit.house import Booth, Household
+from tests.kit.house import Booth, EnterBooth, Household
 from tests.kit.rule import PLAIN_RULES, SHORT_RULES
 from tests.kit.standin import Service
 from tests.kit.wait import PATIENCE_SECONDS, wait_until

@@ -16,8 +16,7 @@ from tests.kit.wait import wait_until
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.conftest import EnterBooth
-    from tests.kit.house import Booth
+    from tests.kit.house import Booth, EnterBooth
 
 OWN = "detector"
 PAGE_BYTES = 4096

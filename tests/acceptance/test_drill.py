@@ -4,8 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from tests.acceptance.conftest import EnterBooth
 from tests.kit.daemon import Daemon
+from tests.kit.house import EnterBooth
 
 RULES = """\
 services:

@@ -12,7 +12,7 @@ from tests.kit.wait import wait_until
 from tests.kit.web import request_json
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import EnterBooth
+    from tests.kit.house import EnterBooth
 
 RULES = f"""\
 services:

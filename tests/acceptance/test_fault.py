@@ -10,7 +10,7 @@ from tests.kit.rule import PLAIN_RULES
 from tests.kit.wait import wait_until
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import EnterBooth
+    from tests.kit.house import EnterBooth
 
 FLAPS = 4
 NASTY = "a\r\nb <!channel> {{7*7}} #+/ \U0001f525 " + "x" * 1200

@@ -4,19 +4,15 @@ import asyncio
 import json
 import sys
 import urllib.request
-from collections.abc import AsyncIterator
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-import pytest
 from markdown_it import MarkdownIt
 
-from tests.acceptance.conftest import EnterBooth
 from tests.acceptance.test_mitigation import TOKEN
 from tests.kit.audience import Audience
-from tests.kit.house import Booth
-from tests.kit.mosquitto import find_mosquitto
+from tests.kit.house import Booth, EnterBooth
 from tests.kit.wait import wait_until
 
 STEERING = frozenset("\x00\x07\x1b\x9b\r\u202e")
@@ -53,15 +49,6 @@ class Page(HTMLParser):
         foreign = any(value == "x" or value.startswith(("http://evil", "https://evil", "javascript:")) for value in told.values())
         if foreign or any(name.startswith("on") for name in told) or (tag == "script" and "src" not in told):
             self.live.append(f"{tag} {told}")
-
-
-@pytest.fixture
-async def audience(tmp_path: Path) -> AsyncIterator[Audience]:
-    """Everyone beside PagerDuty."""
-    if find_mosquitto() is None:
-        pytest.skip("mosquitto not found: sudo apt-get install mosquitto")
-    async with Audience(tmp_path / "audience") as everyone:
-        yield everyone
 
 
 def write_hostile(folder: Path) -> str:

@@ -4,9 +4,8 @@ import asyncio
 import sys
 from typing import Any
 
-from tests.acceptance.conftest import EnterBooth
 from tests.kit.daemon import Daemon
-from tests.kit.house import Booth
+from tests.kit.house import Booth, EnterBooth
 from tests.kit.rule import FLAG, PLAIN_RULES
 from tests.kit.wait import wait_until
 from tests.kit.web import send_json

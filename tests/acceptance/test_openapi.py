@@ -12,7 +12,7 @@ from tests.kit.rule import PLAIN_RULES
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.acceptance.conftest import EnterBooth
+    from tests.kit.house import EnterBooth
 
 READ, WRITE = "read-token-1234567", "write-token-1234567"
 CATALOGUE = """

@@ -8,8 +8,7 @@ import sqlite3
 import time
 from typing import Any
 
-from tests.acceptance.conftest import EnterBooth
-from tests.kit.house import Booth
+from tests.kit.house import Booth, EnterBooth
 from tests.kit.secret import assert_no_secret
 from tests.kit.wait import wait_until
 

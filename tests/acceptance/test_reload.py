@@ -8,8 +8,7 @@ import sys
 
 import pytest
 
-from tests.acceptance.conftest import EnterBooth
-from tests.kit.house import Booth
+from tests.kit.house import Booth, EnterBooth
 from tests.kit.rule import PLAIN_RULES
 
 BAD_RULES = PLAIN_RULES.replace("error_rate > 0.01", "eror_rate > 0.01")

@@ -48,91 +48,73 @@ async def test_a_leader_that_dies_is_replaced(enter_fleet: EnterFleet) -> None:
     """By kill -9: the others lead its shards within the TTL, page what breaks then, and resolve what it opened."""
     fleet = await enter_fleet(waits={"s1": "6s"})
     fleet.show(s0=0.5, s1=0.5)
-    await fleet.wait_page("s0")
+    await fleet.wait_pages("s0")
     for number in range(3):  # every console shows what one of them opened
         await fleet.daemons[number].wait_incident("s0")
-    victim = await fleet.find_leader("s0")
-    others = [number for number in range(3) if number != victim]
+    victim, others = await fleet.find_leader("s0")
     began = time.monotonic()
     await fleet.daemons[victim].kill()
     await fleet.wait_shared(*others)
     assert time.monotonic() - began < 60
     fleet.show(**dict.fromkeys(SERVICES, 0.5))
-    for service in SERVICES:
-        await fleet.wait_page(service)
-    fleet.show(**dict.fromkeys(SERVICES, 0.0))
-    for service in SERVICES:
-        await fleet.wait_page(service, is_open=False)
-    fleet.check_single()
+    await fleet.wait_pages(*SERVICES)
+    await fleet.end_well(*SERVICES)
 
 
 async def test_a_frozen_leader_sends_nothing_when_it_wakes(enter_fleet: EnterFleet) -> None:
     """SIGSTOP for longer than the TTL during an incident, then SIGCONT: others lead its shards, one alert each, no word late."""
     fleet = await enter_fleet()
     fleet.show(s0=0.5)
-    await fleet.wait_page("s0")
-    victim = await fleet.find_leader("s0")
-    others = [number for number in range(3) if number != victim]
+    await fleet.wait_pages("s0")
+    victim, others = await fleet.find_leader("s0")
     frozen = fleet.daemons[victim].process
     frozen.signal(signal.SIGSTOP)
     fleet.show(**dict.fromkeys(SERVICES, 0.5))
     await fleet.wait_shared(*others)
-    for service in SERVICES:
-        await fleet.wait_page(service)
+    await fleet.wait_pages(*SERVICES)
     frozen.signal(signal.SIGCONT)
     await fleet.wait_shared(0, 1, 2)
-    fleet.show(**dict.fromkeys(SERVICES, 0.0))
-    for service in SERVICES:
-        await fleet.wait_page(service, is_open=False)
-    fleet.check_single()
+    await fleet.end_well(*SERVICES)
 
 
 async def test_one_that_loses_only_the_database_makes_no_second_alert(enter_fleet: EnterFleet) -> None:
     """Cut off for longer than the TTL while services break and heal: the others go on; it pages under their keys at most."""
     fleet = await enter_fleet()
     fleet.show(s0=0.5)
-    await fleet.wait_page("s0")
+    await fleet.wait_pages("s0")
     for daemon in fleet.daemons:
         await daemon.wait_metric("detector_incidents", 1, status="open")
-    victim = await fleet.find_leader("s0")
-    others = [number for number in range(3) if number != victim]
+    victim, others = await fleet.find_leader("s0")
     await fleet.proxies[victim].switch(BlackHole())
     await fleet.wait_shared(*others)
     fleet.show(s1=0.5, s2=0.5, s3=0.5)
-    for service in ("s1", "s2", "s3"):
-        await fleet.wait_page(service)
+    await fleet.wait_pages("s1", "s2", "s3")
     fleet.show(s0=0.0, s1=0.0)
-    for service in ("s0", "s1"):
-        await fleet.wait_page(service, is_open=False)
+    await fleet.wait_pages("s0", "s1", is_open=False)
     await fleet.proxies[victim].switch(Pass())
     await fleet.wait_shared(0, 1, 2)
-    fleet.show(s2=0.0, s3=0.0)
-    for service in ("s2", "s3"):
-        await fleet.wait_page(service, is_open=False)
-    fleet.check_single()
+    await fleet.end_well("s2", "s3")
 
 
 async def test_all_page_while_the_database_is_gone(enter_fleet: EnterFleet) -> None:
     """What breaks is paged once, what was healed is not resolved; once it is back everything is, and one book holds all."""
     fleet = await enter_fleet()
     fleet.show(s0=0.5)
-    await fleet.wait_page("s0")
+    await fleet.wait_pages("s0")
     for daemon in fleet.daemons:  # what was committed less than a second before is not known to all
         await daemon.wait_metric("detector_incidents", 1, status="open")
     for proxy in fleet.proxies:
         await proxy.switch(Refuse())
     await asyncio.sleep(2 * fleet.ttl_seconds)  # every lease has run out
     fleet.show(s0=0.0, s1=0.5, s2=0.5)
-    for service in ("s1", "s2"):
-        await fleet.wait_page(service)
+    await fleet.wait_pages("s1", "s2")
     await asyncio.sleep(fleet.ttl_seconds)
     assert [alert.source for alert in fleet.pagerduty.open_alerts()] == ["s0", "s1", "s2"]
     for proxy in fleet.proxies:
         await proxy.switch(Pass())
-    await fleet.wait_page("s0", is_open=False)
+    await fleet.wait_pages("s0", is_open=False)
     fleet.show(s1=0.0, s2=0.0)
-    for service in ("s1", "s2"):
-        await fleet.wait_page(service, is_open=False)
+    await fleet.wait_pages("s1", "s2", is_open=False)
     await fleet.wait_shared(0, 1, 2)
     fleet.check_single()
     for number in range(3):
@@ -155,25 +137,24 @@ async def test_a_replica_that_ends_gives_its_shards_away_at_once(enter_fleet: En
     await wait_until(lambda: fleet.find_gap_seconds(told) < time.monotonic() - told, "every rule is evaluated again")
     assert fleet.find_gap_seconds(told) < fleet.ttl_seconds / 3
     fleet.show(s0=0.5)
-    await fleet.wait_page("s0")
+    await fleet.wait_pages("s0")
 
 
 async def test_a_restart_of_the_database_is_one_alert_each(enter_fleet: EnterFleet, postgres: Postgres) -> None:
     """PostgreSQL itself stopped and started twice, while one service breaks and another heals: no second alert, none left."""
     fleet = await enter_fleet()
     fleet.show(s0=0.5)
-    await fleet.wait_page("s0")
+    await fleet.wait_pages("s0")
     await asyncio.to_thread(postgres.restart)
     fleet.show(s0=0.0, s1=0.5)
-    await fleet.wait_page("s1")
+    await fleet.wait_pages("s1")
     await asyncio.to_thread(postgres.stop)
     fleet.show(s2=0.5)
-    await fleet.wait_page("s2")
+    await fleet.wait_pages("s2")
     await asyncio.to_thread(postgres.start)
     await fleet.wait_shared(0, 1, 2)
     fleet.show(s1=0.0, s2=0.0)
-    for service in ("s0", "s1", "s2"):
-        await fleet.wait_page(service, is_open=False)
+    await fleet.wait_pages("s0", "s1", "s2", is_open=False)
     fleet.check_single()
 
 
@@ -183,14 +164,13 @@ async def test_alerts_sent_here_may_go_to_any_replica(enter_fleet: EnterFleet) -
     for number in range(3):
         assert await fleet.send_alert(number, "all") == 200
     assert await fleet.send_alert(0, "one") == 200
-    for service in ("all", "one"):
-        await fleet.wait_page(service)
+    await fleet.wait_pages("all", "one")
     await fleet.daemons[0].kill()
     assert await fleet.send_alert(2, "one") == 200
     assert await fleet.send_alert(1, "one", over=True) == 200
     await fleet.wait_shared(1, 2)
-    await fleet.wait_page("one", is_open=False)
+    await fleet.wait_pages("one", is_open=False)
     for number in (2, 1):
         assert await fleet.send_alert(number, "all", over=True) == 200
-    await fleet.wait_page("all", is_open=False)
+    await fleet.wait_pages("all", is_open=False)
     fleet.check_single()

@@ -19,7 +19,7 @@ from tests.kit.wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from tests.acceptance.conftest import EnterBooth
+    from tests.kit.house import EnterBooth
 
 PAGE_SECONDS = 2.0  # from the decision to PagerDuty's 202, on a crowded machine; what hangs, hangs for 5 s and more
 

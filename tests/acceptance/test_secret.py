@@ -18,8 +18,8 @@ from tests.kit.standin import fail
 from tests.kit.wait import wait_until
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import EnterBooth
     from tests.kit.daemon import Daemon
+    from tests.kit.house import EnterBooth
 
 READ, WRITE = "fuzz-read-token-1234", "fuzz-write-token-1234"  # the write token is the one that fuzzweb sends
 KEY = "0123456789abcdefROUTINGKEY012345"

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 from tests.kit.wait import wait_until
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import EnterBooth
-    from tests.kit.house import Booth
+    from tests.kit.house import Booth, EnterBooth
 
 QUIET_SECONDS = 4.0  # four evaluations: what was to be sent would have been
 

@@ -5,8 +5,7 @@ import socket
 
 import pytest
 
-from tests.acceptance.conftest import EnterBooth
-from tests.kit.house import KEY, Booth
+from tests.kit.house import KEY, Booth, EnterBooth
 from tests.kit.port import free_port
 from tests.kit.rule import PLAIN_RULES
 from tests.kit.secret import assert_no_secret

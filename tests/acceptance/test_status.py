@@ -13,7 +13,7 @@ from tests.kit.wait import HELD_UP_SECONDS, PATIENCE_SECONDS, wait_until
 from tests.kit.web import request
 
 if TYPE_CHECKING:
-    from tests.acceptance.conftest import EnterBooth
+    from tests.kit.house import EnterBooth
 
 CATALOGUE = "services: {checkout: {}, ledger: {customer_facing: false}, search: {}}\n"
 RULES = """\

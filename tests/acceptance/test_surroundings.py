@@ -19,8 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.acceptance.conftest import EnterBooth
-    from tests.kit.house import Booth
+    from tests.kit.house import Booth, EnterBooth
 
 HOUR_SECONDS = 3600.0
 FILES = 64

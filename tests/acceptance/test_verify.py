@@ -11,9 +11,8 @@ import pytest
 from aiohttp import web
 
 from detector.standin.server import Server
-from tests.acceptance.conftest import EnterBooth
 from tests.kit.daemon import Daemon
-from tests.kit.house import Booth
+from tests.kit.house import Booth, EnterBooth
 from tests.kit.wait import PATIENCE_SECONDS, wait_until
 
 RULES = """\

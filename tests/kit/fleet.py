@@ -139,22 +139,28 @@ class Fleet:
         async with await psycopg.AsyncConnection.connect(self._address) as connection:
             return {holder for (holder,) in await (await connection.execute("SELECT DISTINCT holder FROM lease")).fetchall()}
 
-    async def find_leader(self, service: str, *numbers: int) -> int:
-        """Which of these replicas (all by default) evaluates the service's rule."""
-        shard = find_rule_shard(service)
-        for number in numbers or range(len(self.daemons)):
+    async def find_leader(self, service: str) -> tuple[int, list[int]]:
+        """Which replica evaluates the service's rule, and which are the others."""
+        shard, numbers = find_rule_shard(service), range(len(self.daemons))
+        for number in numbers:
             if shard in await self.leads(number):
-                return number
+                return number, [other for other in numbers if other != number]
         raise AssertionError(f"nobody leads shard {shard} of {service}")
 
-    async def wait_page(self, service: str, *, is_open: bool = True, seconds: float = PATIENCE_SECONDS) -> Alert:
-        """Until the only alert of the service stands so; that alert."""
-        await wait_until(
-            lambda: [alert.is_open for alert in self.alerts_of(service)] == [is_open],
-            f"one alert of {service}, {'open' if is_open else 'resolved'}",
-            seconds=seconds,
-        )
-        return self.alerts_of(service)[0]
+    async def wait_pages(self, *services: str, is_open: bool = True, seconds: float = PATIENCE_SECONDS) -> None:
+        """Until the only alert of each of these services stands so."""
+        for service in services:
+            await wait_until(
+                lambda service=service: [alert.is_open for alert in self.alerts_of(service)] == [is_open],  # type: ignore[misc]
+                f"one alert of {service}, {'open' if is_open else 'resolved'}",
+                seconds=seconds,
+            )
+
+    async def end_well(self, *services: str) -> None:
+        """All these services recover; their pages are resolved, and none ever had a second one."""
+        self.show(**dict.fromkeys(services, 0.0))
+        await self.wait_pages(*services, is_open=False)
+        self.check_single()
 
     def alerts_of(self, service: str) -> tuple[Alert, ...]:
         """Its alerts, oldest first."""

@@ -11,7 +11,8 @@ import asyncio
 import json
 import math
 import time
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from http.client import OK
 from typing import TYPE_CHECKING, Any, Self
@@ -266,3 +267,20 @@ async def _read_ledger(daemon: Daemon, pagerduty: PagerDuty) -> tuple[list[dict[
             incidents[identity] = json.loads(body)
             timelines[identity] = incidents[identity]["timeline"]
     return list(incidents.values()), timelines
+
+
+EnterBooth = Callable[..., Awaitable[Booth]]
+
+
+@asynccontextmanager
+async def open_booths(folder: Path) -> AsyncIterator[EnterBooth]:
+    """Start any number of booths; arguments as of `Booth`."""
+    async with AsyncExitStack() as stack:
+        count = 0
+
+        async def enter(**settings: Any) -> Booth:
+            nonlocal count
+            count += 1
+            return await stack.enter_async_context(Booth(folder / f"booth-{count}", **settings))
+
+        yield enter

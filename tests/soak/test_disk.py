@@ -11,7 +11,7 @@ from tests.kit.fulldisk import fill_disk
 from tests.kit.oracle import Truth
 
 if TYPE_CHECKING:
-    from tests.soak.conftest import EnterBooth
+    from tests.kit.house import EnterBooth
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 

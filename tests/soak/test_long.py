@@ -21,8 +21,7 @@ from tests.kit.wait import wait_until
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.kit.house import Booth
-    from tests.soak.conftest import EnterBooth
+    from tests.kit.house import Booth, EnterBooth
 
     Record = Callable[[str, object], None]
 

@@ -11,7 +11,7 @@ from tests.kit.standin import Reply, Step, html_200, redirect_302
 from tests.kit.wait import wait_until
 
 if TYPE_CHECKING:
-    from tests.soak.conftest import EnterBooth
+    from tests.kit.house import EnterBooth
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 

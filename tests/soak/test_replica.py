@@ -55,12 +55,12 @@ async def test_replicas_that_come_and_go_lead_every_shard_once(
             assert sum([len(await fleet.leads(number)) for number in range(3)]) <= SHARDS
             await asyncio.sleep(max(0.0, turn + EVERY_SECONDS - time.monotonic()))
         for service in broken:
-            await fleet.wait_page(service)
+            await fleet.wait_pages(service)
         gap_seconds = fleet.find_gap_seconds(began)
         fleet.show(**dict.fromkeys(SERVICES, 0.0))
         await fleet.wait_shared(0, 1, 2)
         for service in broken:
-            await fleet.wait_page(service, is_open=False)
+            await fleet.wait_pages(service, is_open=False)
         fleet.check_single()
         print(f"{len(broken)} incidents, longest time without an evaluation {gap_seconds:.1f} s")  # noqa: T201 - as above
         assert gap_seconds < longest_seconds + SLACK_SECONDS

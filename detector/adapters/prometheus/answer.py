@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import msgspec
 
-from detector.adapters.prometheus.matrix import Steps, make_steps
+from detector.adapters.prometheus.matrix import Point, Steps, TextPoint, make_steps
 from detector.domain.label import NO_LABELS, Labels, format_labels, make_labels
 from detector.domain.outcome import (
     FailureReason,
@@ -41,29 +41,19 @@ _PARTIAL_WORDS = ("store", "partial", "deadline")
 _T = TypeVar("_T")
 
 
-class _Point(msgspec.Struct, array_like=True, gc=False):
-    time: float
-    value: float  # Prometheus writes a string; decoded with strict=False
-
-
-class _TextPoint(msgspec.Struct, array_like=True, gc=False):
-    time: float
-    value: str
-
-
 class _Series(msgspec.Struct, gc=False):
     metric: msgspec.Raw
-    value: _Point
+    value: Point
 
 
 class _TextSeries(msgspec.Struct, gc=False):
     metric: msgspec.Raw
-    value: _TextPoint
+    value: TextPoint
 
 
 class _Row(msgspec.Struct, gc=False):
     metric: msgspec.Raw
-    values: list[_TextPoint] = []
+    values: list[TextPoint] = []
 
 
 class _RawRow(msgspec.Struct, gc=False):
@@ -106,7 +96,7 @@ _ANY_DATA = msgspec.json.Decoder(_AnyData)
 _TEXT_VECTOR = msgspec.json.Decoder(list[_TextSeries])
 _MATRIX = msgspec.json.Decoder(list[_Row])
 _RAW_MATRIX = msgspec.json.Decoder(list[_RawRow])
-_SCALAR = msgspec.json.Decoder(_TextPoint)
+_SCALAR = msgspec.json.Decoder(TextPoint)
 _METRIC = msgspec.json.Decoder(dict[str, str])
 _SETS = msgspec.json.Decoder(list[dict[str, str]])
 _NAMES = msgspec.json.Decoder(list[str])

@@ -20,19 +20,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-class _Point(msgspec.Struct, array_like=True, gc=False):
+class Point(msgspec.Struct, array_like=True, gc=False):
+    """One sample as it is counted with."""
+
     time: float
     value: float  # Prometheus writes a string; decoded with strict=False
 
 
-class _TextPoint(msgspec.Struct, array_like=True, gc=False):
+class TextPoint(msgspec.Struct, array_like=True, gc=False):
+    """One sample as it was sent: its value may be no number."""
+
     time: float
     value: str
 
 
 _NUMBERS = msgspec.json.Decoder(list[float])
-_POINTS = msgspec.json.Decoder(list[_Point], strict=False)
-_TEXT_POINTS = msgspec.json.Decoder(list[_TextPoint])
+_POINTS = msgspec.json.Decoder(list[Point], strict=False)
+_TEXT_POINTS = msgspec.json.Decoder(list[TextPoint])
 _AROUND_NUMBERS = b'[]"'
 
 
@@ -54,7 +58,7 @@ class Steps:
             return Trace(Row(array("d", found)))
         return self._lay_out(_read_points(values))
 
-    def _lay_out(self, points: Sequence[_Point | _TextPoint]) -> Trace:
+    def _lay_out(self, points: Sequence[Point | TextPoint]) -> Trace:
         start, step_seconds = self.start, self.step_seconds
         steps = [round((point.time - start) / step_seconds) for point in points]
         if steps and not 0 <= min(steps) <= max(steps) < len(self.times):
@@ -69,7 +73,7 @@ def make_steps(start: float, count: int, step_seconds: float) -> Steps:
     return Steps(start, step_seconds, [round((start + step * step_seconds) * 1000) / 1000 for step in range(count)])
 
 
-def _read_points(values: msgspec.Raw) -> Sequence[_Point | _TextPoint]:
+def _read_points(values: msgspec.Raw) -> Sequence[Point | TextPoint]:
     try:
         return _POINTS.decode(values)
     except msgspec.ValidationError:  # `+Inf` among the values
