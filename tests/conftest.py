@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 import detector
 from detector.adapters.binary import BinaryMissingError, Name, find_binary
@@ -16,9 +16,11 @@ from tests.kit.mosquitto import Mosquitto, find_mosquitto
 from tests.kit.postgres import Postgres, find_postgres
 from tests.kit.prometheus import Prometheus
 
-settings.register_profile("unhurried", deadline=None)  # an example's wall time says how busy the machine is
+# how long an example or its making takes says how busy the machine is
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
+LONGEST = "test_case_story"  # more than three minutes: begun late, it would be waited for at the end
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 
@@ -36,8 +38,8 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Those of the running process first, in their random order: they mostly wait, and the quick ones fill the gaps at the end."""
-    items.sort(key=lambda item: "acceptance" not in item.path.parts)
+    """The longest, then those of the running process in their random order: they mostly wait, and quick ones fill the gaps."""
+    items.sort(key=lambda item: (item.name != LONGEST, "acceptance" not in item.path.parts))
 
 
 @pytest.hookimpl(wrapper=True)

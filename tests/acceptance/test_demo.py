@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from detector.adapters.binary import BinaryMissingError, find_binary
-from tests.kit.wait import until
+from tests.kit.wait import PATIENCE_SECONDS, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -114,7 +114,7 @@ def test_interrupted_demo_leaves_nothing(folder: Path, number: signal.Signals) -
     demo = _start(folder)
     until(lambda: len(_find_left_over(folder)) >= 2, "Prometheus and the daemon run")
     demo.send_signal(number)
-    _, complaint = demo.communicate(timeout=30)
+    _, complaint = demo.communicate(timeout=PATIENCE_SECONDS)
     assert (demo.returncode, complaint) == (128 + number, "")
     assert _find_left_over(folder) == []
     assert list(folder.iterdir()) == []
@@ -128,7 +128,7 @@ def test_a_part_that_dies_is_named(folder: Path) -> None:
     for process in psutil.Process(demo.pid).children():
         if "--config.file" in " ".join(process.cmdline()):
             process.kill()
-    _, complaint = demo.communicate(timeout=60)
+    _, complaint = demo.communicate(timeout=PATIENCE_SECONDS)
     assert demo.returncode == 1
     (logs,) = folder.iterdir()
     assert re.fullmatch(rf"detector: demo: prometheus ended with exit code -9: .*; logs: {re.escape(str(logs))}\n", complaint)
@@ -140,7 +140,7 @@ def test_missing_prometheus_is_one_line(folder: Path, monkeypatch: pytest.Monkey
     """Without a Prometheus binary the demo starts nothing, says so in one line and ends with 2."""
     monkeypatch.setenv("TMPDIR", str(folder))
     monkeypatch.setenv("DETECTOR_PROMETHEUS_BIN", str(folder / "none"))
-    done = subprocess.run(DEMO, capture_output=True, text=True, timeout=30, cwd=folder.parent, check=False)
+    done = subprocess.run(DEMO, capture_output=True, text=True, timeout=PATIENCE_SECONDS, cwd=folder.parent, check=False)
     wanted = f"detector: DETECTOR_PROMETHEUS_BIN={folder / 'none'}: not an executable file; correct it or unset it\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", wanted)
     assert list(folder.iterdir()) == []

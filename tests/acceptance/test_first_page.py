@@ -55,7 +55,7 @@ def test_the_first_page_of_the_readme(start_prometheus: Callable[..., Prometheus
         text=True,
         cwd=tmp_path,
         env=clean | {"PATH": f"{Path(sys.executable).parent}:{clean['PATH']}", "DETECTOR_LISTEN": f"127.0.0.1:{free_port()}"},
-        timeout=100,
+        timeout=240,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

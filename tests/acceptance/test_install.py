@@ -28,7 +28,7 @@ def _make_environment(home: Path) -> dict[str, str]:
 
 
 def _run(words: list[str], environment: dict[str, str], folder: Path) -> str:
-    done = subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, check=False, timeout=240)
     assert done.returncode == 0, f"{' '.join(words)}: {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout + done.stderr
 

@@ -37,7 +37,7 @@ include-path-regex = "/(acknowledge|note|cause|update|tick|mitigate|resolve|deli
 parameters = {{ "path.incident" = "{incident}" }}
 """
 CASES_EACH = 4
-SECONDS = 100.0
+SECONDS = 240.0
 
 
 async def test_the_document_is_true(enter_booth: EnterBooth, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ async def _run_schemathesis(port: int, folder: Path) -> tuple[int, str]:
     """Its exit code and what it said. The seed is left to chance and is printed."""
     words = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/api/openapi.json", "--no-color"]
     words += ["--header", f"Authorization: Bearer {WRITE}", "--max-examples", str(CASES_EACH), "--generation-database", "none"]
-    words += ["--phases", "examples,coverage,fuzzing", "--no-shrink", "--request-timeout", "30"]
+    words += ["--phases", "examples,coverage,fuzzing", "--no-shrink", "--request-timeout", "90"]
     process = await asyncio.create_subprocess_exec(
         *words, cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )

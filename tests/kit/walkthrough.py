@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from tests.kit.audience import ON_CALL, Audience
 from tests.kit.house import Household
 from tests.kit.standin import Service
-from tests.kit.wait import wait_until
+from tests.kit.wait import PATIENCE_SECONDS, wait_until
 from tests.kit.web import request_json
 
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ class Walk:
     _seen: dict[str, int] = field(default_factory=dict)
 
     async def step(self, title: str, is_done: Callable[[], object]) -> None:
-        """Wait until that holds and nobody hears anything more; what was heard is the step's."""
+        """Wait until that holds, nothing is left to send and nobody hears anything more; what was heard is the step's."""
         await wait_until(lambda: bool(is_done()), title)
         heard, since = -1, time.monotonic()
 
-        def is_quiet() -> bool:
+        async def is_quiet() -> bool:
             nonlocal heard, since
             count = sum(len(rows) for rows in self._list_all().values())
-            if count != heard:
+            if count != heard or await self.house.daemon.metric("detector_outbox_depth"):
                 heard, since = count, time.monotonic()
             return time.monotonic() - since >= QUIET_SECONDS
 
@@ -162,7 +162,7 @@ async def _play(told: Walk) -> None:
     await told.step("3 % fail again within the watch: the same incident", lambda: count("trigger") == 3 and count_diagnoses() == 2)
     house.heal(SERVICE)
     await told.step("The errors stop again", lambda: count("resolve") == 3)
-    await daemon.wait_incident(SERVICE, "closed", seconds=WATCH_SECONDS + 30)
+    await daemon.wait_incident(SERVICE, "closed", seconds=WATCH_SECONDS + PATIENCE_SECONDS)
     await told.step("The watch passes without a relapse", lambda: True)
 
 
