@@ -113,6 +113,13 @@ def read_sum(exposition: bytes, metric: str, **labels: str) -> float:
     return sum(sample.value for sample in samples if sample.name == metric and labels.items() <= sample.labels.items())
 
 
+def read_by_rule(exposition: bytes, metric: str) -> dict[str, float]:
+    """A metric of one series a rule, by the rule's name."""
+    families = text_string_to_metric_families(exposition.decode())
+    samples = (sample for family in families for sample in family.samples)
+    return {sample.labels["rule"]: sample.value for sample in samples if sample.name == metric}
+
+
 async def settle(daemon: Daemon, evaluations: int, seconds: float) -> None:
     """Return when the daemon has evaluated that often; RuntimeError after `seconds`."""
     deadline = time.monotonic() + seconds

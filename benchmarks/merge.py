@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from benchmarks.daemon import Daemon, read_sum
+from benchmarks.daemon import Daemon, read_by_rule, read_sum
 from benchmarks.fleet import Fleet
 from benchmarks.latency import LIMIT, RATIO
 from benchmarks.question import Figure, Question
@@ -51,21 +51,22 @@ async def measure(folder: Path, say: Say) -> list[Figure]:
             fleet.fail(name, 0.5)
         say(f"{RULES} rules, warming up for {_WARM_SECONDS:g} s")
         await asyncio.sleep(_WARM_SECONDS)
-        before = await _read(daemon, prometheus.port, port)
+        before, told = await _read(daemon, prometheus.port, port)
         say(f"{SLOTS} evaluations of all of them")
         await asyncio.sleep(SLOTS * EVERY)
-        after = await _read(daemon, prometheus.port, port)
+        after, tells = await _read(daemon, prometheus.port, port)
     spent = {name: after[name] - value for name, value in before.items()}
     rounds = spent["evaluations"] / RULES
     if rounds < 1:
         raise RuntimeError(f"{spent['evaluations']:.0f} of {RULES} rules were evaluated in {SLOTS * EVERY:g} s")
     queries = spent["query seconds"] / rounds
     theirs = spent["prometheus seconds"] / max(1.0, spent["prometheus rounds"])
-    ours = queries + spent["cpu"] / rounds
+    slowest = max(_list_means(told, tells))
     return [
-        Figure(row="detector: queries and CPU of all rules once", value=ours, unit="s", budget=SHARE * theirs),
+        Figure(row="detector: all rules once", value=slowest, unit="s", budget=SHARE * theirs),
         Figure(row="detector: queries of all rules once", value=spent["queries"] / rounds, unit=""),
         Figure(row="detector: time of these queries", value=queries, unit="s"),
+        Figure(row="detector: CPU of its process in that time", value=spent["cpu"] / rounds, unit="s"),
         Figure(row="Prometheus: its own engine, all rules once", value=theirs, unit="s", compared=False),
         Figure(
             row="vmalert: all rules once",
@@ -88,10 +89,10 @@ def write_group(folder: Path, fleet: Fleet) -> None:
     (folder / "services.yml").write_text(yaml.safe_dump(document))
 
 
-async def _read(daemon: Daemon, prometheus: int, vmalert: int) -> Mapping[str, float]:
+async def _read(daemon: Daemon, prometheus: int, vmalert: int) -> tuple[Mapping[str, float], bytes]:
     own = await asyncio.to_thread(daemon.get, "/metrics")
     theirs, other = await asyncio.gather(asyncio.to_thread(_fetch, prometheus), asyncio.to_thread(_fetch, vmalert))
-    return {
+    found = {
         "evaluations": read_sum(own, "detector_evaluations_total"),
         "queries": read_sum(own, "detector_query_duration_seconds_count"),
         "query seconds": read_sum(own, "detector_query_duration_seconds_sum"),
@@ -101,6 +102,14 @@ async def _read(daemon: Daemon, prometheus: int, vmalert: int) -> Mapping[str, f
         "vmalert seconds": read_sum(other, "vmalert_iteration_duration_seconds_sum"),
         "vmalert rounds": read_sum(other, "vmalert_iteration_duration_seconds_count"),
     }
+    return found, own
+
+
+def _list_means(before: bytes, after: bytes) -> list[float]:
+    """Mean seconds of a rule's evaluation, from the beginning of the slot, when all of them begin, to its own end."""
+    metric = "detector_evaluation_duration_seconds"
+    sums, counts = ((read_by_rule(before, metric + end), read_by_rule(after, metric + end)) for end in ("_sum", "_count"))
+    return [(sums[1][rule] - sums[0][rule]) / (counts[1][rule] - counts[0][rule]) for rule in sums[0]]
 
 
 def _fetch(port: int) -> bytes:
@@ -115,8 +124,8 @@ QUESTION = Question(
     text="What do 5,000 rules cost that differ in one label's value?",
     method=f"One Prometheus rule file with one group of {RULES:,} error-ratio rules, one a service, every {EVERY:g} s; {FAILING} "
     "services fail. Prometheus' own engine, vmalert and detector run the same file on the same Prometheus at the same time. "
-    "Seconds for all rules once: the peers' own measure of an iteration; for detector the time of its queries and all CPU of its "
-    "process.",
+    "Seconds for all rules once: the peers' own measure of an iteration; for detector, whose rules all begin in the same moment, "
+    "its own measure of the rule that ends last. The CPU is that of everything its process does in that time.",
     minutes=4.0,
     measure=measure,
 )

@@ -35,6 +35,11 @@ class Audience:
         for observer in self._observers:
             observer.rule_evaluated(rule, outcome, seconds, at, detail)
 
+    def rules_rested(self, rules: Sequence[str], seconds: float, at: float) -> None:
+        """Tell each."""
+        for observer in self._observers:
+            observer.rules_rested(rules, seconds, at)
+
     def slots_missed(self, rule: str, count: int) -> None:
         """Tell each."""
         for observer in self._observers:

@@ -19,6 +19,7 @@ from detector.domain.reading import plan_queries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from detector.domain.outcome import Samples
     from detector.domain.rule import Rule
     from detector.ports.clock import Clock
     from detector.ports.source import SampleSource
@@ -102,9 +103,7 @@ class QueryCache:
             if merged is None:
                 answers[query] = outcome
             elif not isinstance(outcome, QueryFailed):
-                if merged.strips not in asked.parts:  # `sum(x)` and `sum by (label) (x)` are the same query once merged
-                    asked.parts[merged.strips] = split_answer(outcome, merged.label, strips=merged.strips)
-                answers[query] = asked.parts[merged.strips].get(merged.value, _NOTHING)
+                answers[query] = _find_part(asked, merged, outcome)
             elif blames_merging(outcome):
                 self._resting[merged.query] = self._clock.monotonic() + REST_SECONDS
                 single.append(query)
@@ -113,6 +112,19 @@ class QueryCache:
         if single:
             answers |= await self.ask_all(single, asking.at, asking.deadline_seconds)
         return answers
+
+    def is_silent(self, asking: Asking) -> bool:
+        """Whether all its answers are there, and none holds a series: `hear` would give `NoData` for each."""
+        for asked, merged in asking.begun.values():
+            if not asked.answer.done() or asked.answer.cancelled():
+                return False
+            outcome = asked.answer.result()
+            if isinstance(outcome, QueryFailed):
+                return False
+            found = outcome if merged is None else _find_part(asked, merged, outcome)
+            if not isinstance(found, NoData) or found.undefined:
+                return False
+        return True
 
     async def close(self) -> None:
         """Give up what is still asked."""
@@ -145,3 +157,10 @@ class QueryCache:
 
 
 _NOTHING = NoData()
+
+
+def _find_part(asked: _Asked, merged: Merged, outcome: Samples | NoData) -> Samples | NoData:
+    parts = asked.parts.get(merged.strips)
+    if parts is None:  # `sum(x)` and `sum by (label) (x)` are the same query once merged
+        parts = asked.parts[merged.strips] = split_answer(outcome, merged.label, strips=merged.strips)
+    return parts.get(merged.value, _NOTHING)

@@ -21,7 +21,7 @@ from detector.domain.reading import make_plan, plan_queries, read_signals, settl
 from detector.ports.error import StaleLeaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from detector.app.cache import Asking, QueryCache
     from detector.app.committer import Committer
@@ -107,8 +107,8 @@ class Evaluator:
         self._observer = observer
         self._query_timeout_seconds = query_timeout_seconds
 
-    def begin(self, rule: Rule, at: float) -> Round:
-        """Ask what the rule asks at slot `at` (unix seconds)."""
+    def begin(self, rule: Rule, at: float, began: float | None = None) -> Round:
+        """Ask what the rule asks at slot `at` (unix seconds), whose evaluation began at monotonic seconds `began`: now, if None."""
         track = self._roster.track(rule.name)
         plan = track.plan
         if plan is None or plan.rule is not rule:
@@ -117,10 +117,31 @@ class Evaluator:
         hot = hot_now or track.was_hot
         track.was_hot = hot_now
         queries = plan.queries + plan.severity_queries if hot else plan.queries
-        began = self._clock.monotonic()
+        began = self._clock.monotonic() if began is None else began
         fence = None if self._tenancy is None else self._tenancy.make_fence(rule.name)
         asking = self._cache.begin(queries, at - rule.offset_seconds, self._query_timeout_seconds)
         return Round(rule, track, at, began, hot, asking, fence)
+
+    async def rest(self, rounds: Sequence[Round]) -> Sequence[Round]:
+        """End the rounds of one slot that find nothing, as the one before; what is left must be evaluated.
+
+        A rule whose condition lies in its query, that has no alert and is answered with none, stays where it was. So it is with
+        thousands of alike rules at every slot: what `evaluate` would note of them is noted for all at once.
+        """
+        left: list[Round] = []
+        rested: list[Round] = []
+        for now in rounds:
+            track = now.track
+            stays = track.rested is track.plan and not now.hot and not track.states and self._cache.is_silent(now.asking)
+            (rested if stays else left).append(now)
+        if rested:
+            at, seconds = rested[0].at, self._clock.monotonic() - rested[0].began
+            for now in rested:
+                now.track.seconds = seconds
+                self._roster.note_progress(now.track, at, "", series=False)
+            self._observer.rules_rested([now.rule.name for now in rested], seconds, at)
+            await self._sentinel.look(self._clock.now(), "")
+        return left
 
     async def evaluate(self, now: Round) -> None:
         """Hear the answers and judge. Never raises for a fault of the rule; waits for nothing where nothing has happened."""
@@ -129,11 +150,14 @@ class Evaluator:
             readings = await self._advance(now)
         except Exception as fault:  # noqa: BLE001 - one rule's evaluation: a sick rule hurts only itself
             outcome, detail, series, track.health = "error", f"internal: {describe_fault(fault)}", False, RuleHealth.FAILED
+            track.rested = None
         else:
             outcome, detail = _name_outcome(rule, readings)
             series = not readings.empty
             track.health = _judge_health(rule, readings, seen=track.progress.seen_series)
             track.trail.add(rule, readings, at)
+            found_nothing = rule.vector and outcome == "ok" and readings.empty and not track.states
+            track.rested = track.plan if found_nothing else None
         if outcome == "error":
             track.trail.fail(detail, at)
         track.outcome, track.seconds = outcome, self._clock.monotonic() - now.began

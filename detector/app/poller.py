@@ -114,9 +114,8 @@ class Poller:
                 self._observer.slots_missed(rule.name, missed + busy)
             if not busy and not (tenancy is not None and self._catch_up(rule, tenancy.find_reached(rule.name), slot)):
                 free.append(rule)
-        for start in range(0, len(free), CROWD):
-            crowd = free[start : start + CROWD]
-            self._spawn(self._begin(crowd, slot), [rule.name for rule in crowd])
+        if free:
+            self._spawn(self._begin(free, slot), [rule.name for rule in free])
 
     def catch_up(self, name: str, reached: float | None) -> None:
         """This replica leads the rule now, which was last evaluated at `reached`: run the newest slots that were left out."""
@@ -170,18 +169,26 @@ class Poller:
             await asyncio.sleep(0)  # what has ended is taken off
 
     async def _begin(self, rules: Sequence[Rule], slot: float) -> None:
-        """Ask for all of them; those that wait for the same answers go on together."""
-        crowds: dict[tuple[asyncio.Task[Outcome], ...], list[Round]] = {}
-        for rule in rules:
-            now = self._evaluator.begin(rule, slot)
-            crowds.setdefault(now.answers, []).append(now)
-        for answers, crowd in crowds.items():
-            self._spawn(self._walk(answers, crowd), [now.rule.name for now in crowd])
+        """Ask for all of them; those that wait for the same answers go on together.
+
+        After each crowd the loop has a turn, so that the first queries are on their way while the last are written.
+        """
+        began = self._clock.monotonic()
+        for start in range(0, len(rules), CROWD):
+            if start:
+                await asyncio.sleep(0)
+            crowds: dict[tuple[asyncio.Task[Outcome], ...], list[Round]] = {}
+            for rule in rules[start : start + CROWD]:
+                now = self._evaluator.begin(rule, slot, began)
+                crowds.setdefault(now.answers, []).append(now)
+            for answers, crowd in crowds.items():
+                self._spawn(self._walk(answers, crowd), [now.rule.name for now in crowd])
 
     async def _walk(self, answers: tuple[asyncio.Task[Outcome], ...], crowd: Sequence[Round]) -> None:
         """Evaluate one after the other once the answers are there; whose evaluation has to wait goes on by itself."""
         if answers:
             await asyncio.wait(answers)
+        crowd = await self._rest(crowd)
         began = self._clock.monotonic()
         for now in crowd:
             if self._clock.monotonic() - began > SLICE_SECONDS:
@@ -195,6 +202,13 @@ class Poller:
             else:
                 if rest is not None:
                     self._spawn(rest, [name])
+
+    async def _rest(self, crowd: Sequence[Round]) -> Sequence[Round]:
+        try:
+            return await self._evaluator.rest(crowd)
+        except Exception as fault:  # noqa: BLE001 - a short cut: where it fails the long way is gone
+            self._observer.trouble(f"rule {crowd[0].rule.name}", describe_fault(fault))
+            return crowd
 
     def _spawn(self, work: Coroutine[Any, Any, None], names: Sequence[str]) -> None:
         """Run it in a task of its own; until that ends the rules are busy, unless another has taken them over."""

@@ -30,7 +30,8 @@ class Track:
     """One rule in memory.
 
     `outcome`: of the last evaluation, or idle; it took `seconds`. `stored`: alerts that have a row. `dirty`: alerts whose row is
-    behind. `orphaned`: monotonic seconds when the rule left the set. `plan`: what it asks, as it was asked last.
+    behind. `orphaned`: monotonic seconds when the rule left the set. `plan`: what it asks, as it was asked last. `rested`: the plan
+    under which it was last evaluated with nothing to judge.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Track:
     orphaned: float | None = None
     trail: Trail = field(default_factory=Trail)
     plan: Plan | None = None
+    rested: Plan | None = None
     _health: RuleHealth = RuleHealth.IDLE
     _tally: Counter[RuleHealth] = field(default_factory=Counter)
 

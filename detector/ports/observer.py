@@ -23,6 +23,9 @@ class Observer(Protocol):
     def rule_evaluated(self, rule: str, outcome: str, seconds: float, at: float, detail: str) -> None:
         """One evaluation ended: outcome ok, no_data or error."""
 
+    def rules_rested(self, rules: Sequence[str], seconds: float, at: float) -> None:
+        """One evaluation of each of them ended ok, as the one before, and found nothing: no alert is known and none was read."""
+
     def slots_missed(self, rule: str, count: int) -> None:
         """Slots that were skipped because the last one was still running or the loop was late."""
 

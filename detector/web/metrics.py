@@ -28,6 +28,7 @@ from detector.domain.severity import Severity
 from detector.domain.shard import SHARDS
 from detector.web.news import News
 from detector.web.series import RuleSeries, RuleTiming, name_series
+from detector.web.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -67,6 +68,7 @@ class Metrics:
         self._known: dict[str, Incident] = {}
         self.news = News(channels)
         self._by_rule = self._make_by_rule()
+        self._at_rest = Tally(self._count_rested)
         self._make_evaluation(registry)
         self._make_incident(registry)
         self._make_delivery(registry)
@@ -76,10 +78,12 @@ class Metrics:
 
     def render(self) -> bytes:
         """Text in the Prometheus exposition format, to be served as CONTENT_TYPE."""
+        self._at_rest.settle()
         return generate_latest(self.registry) + "".join([each.write() for each in self._by_rule]).encode()
 
     def rules_loaded(self, rules: Sequence[Rule], at: float | None) -> None:
         """Give every rule its series, and take away those of rules that are gone."""
+        self._at_rest.settle()
         names = frozenset(rule.name for rule in rules)
         for name in self._rules - names:
             self._remove_rule(name)
@@ -101,10 +105,23 @@ class Metrics:
         """Count and time; a rule that is gone by now is left out."""
         del detail
         if rule in self._rules:
+            self._at_rest.settle_of(rule)
             self._evaluations.numbers(rule)[OUTCOMES.index(outcome)] += 1.0
             self._evaluation_seconds.observe(rule, seconds)
             if outcome != "error":
                 self._last_success.numbers(rule)[0] = at
+
+    def rules_rested(self, rules: Sequence[str], seconds: float, at: float) -> None:
+        """Count and time, all at once when somebody looks."""
+        self._at_rest.add(rules, seconds, at)
+
+    def _count_rested(self, rules: Sequence[str], seconds: Sequence[float], at: float) -> None:
+        """Those that are gone by now are left out."""
+        known = [rule for rule in rules if rule in self._rules]
+        for rule in known:
+            self._evaluations.numbers(rule)[0] += len(seconds)
+            self._last_success.numbers(rule)[0] = at
+        self._evaluation_seconds.observe_each(known, seconds)
 
     def slots_missed(self, rule: str, count: int) -> None:
         """Count."""

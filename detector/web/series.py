@@ -6,6 +6,9 @@ locks, checks and formatting cost a scrape of 5,000 rules a second and more of t
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,11 +50,15 @@ class RuleSeries:
     def write(self) -> str:
         """All of them in the Prometheus text format."""
         head = f"# HELP {self.name} {self.text}\n# TYPE {self.name} {self.kind}\n"
-        return head + "".join([pattern % tuple(numbers) for pattern, numbers in self._rows.values()])
+        return head + "".join([pattern % self._list(numbers) for pattern, numbers in self._rows.values()])
+
+    def _list(self, numbers: Sequence[float]) -> tuple[float, ...]:
+        """What is written of a row."""
+        return tuple(numbers)
 
 
 class RuleTiming(RuleSeries):
-    """A histogram of seconds."""
+    """A histogram of seconds. A row holds how many fell into each bucket alone, then the sum: it grows far more often than read."""
 
     def __init__(self, name: str, text: str, bounds: Sequence[float]) -> None:
         self._bounds = tuple(bounds)
@@ -60,11 +67,20 @@ class RuleTiming(RuleSeries):
         super().__init__(name, "histogram", text, (*buckets, *rest))
 
     def observe(self, rule: str, seconds: float) -> None:
-        """Take one in; buckets are cumulative."""
-        numbers = self.numbers(rule)
-        for index, bound in enumerate(self._bounds):
-            if seconds <= bound:
-                numbers[index] += 1.0
-        numbers[-3] += 1.0
-        numbers[-2] += 1.0
-        numbers[-1] += seconds
+        """Take one in."""
+        self.observe_each((rule,), (seconds,))
+
+    def observe_each(self, rules: Iterable[str], seconds: Sequence[float]) -> None:
+        """Take the same ones in for each of these rules."""
+        buckets, total = Counter(bisect_left(self._bounds, each) for each in seconds).items(), sum(seconds)
+        for rule in rules:
+            numbers = self.numbers(rule)
+            for bucket, count in buckets:
+                numbers[bucket] += count
+            numbers[-1] += total
+
+    def _list(self, numbers: Sequence[float]) -> tuple[float, ...]:
+        """Cumulative, as the format has it: the count is the last bucket's."""
+        *buckets, _, total = numbers
+        cumulative = tuple(accumulate(buckets))
+        return (*cumulative, cumulative[-1], total)

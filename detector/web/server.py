@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 KEEP_ALIVE_SECONDS = 5
 SHUTDOWN_SECONDS = 3
+_TICKS_A_SECOND = 10  # as uvicorn counts them
 _BACKLOG = 128
 _ACCEPTED = 32  # at a time; four times as many are open before the first beyond the cap is closed: accepted, made, cut, closed
 _TURNS = 5  # of the loop, from an accepted socket to its connection: asyncio takes three
@@ -90,7 +91,7 @@ class WebServer:
         if isinstance(self._application, Closing):
             self._application.close()
         if self._server is not None:
-            self._server.should_exit = True
+            self._server.end()
 
     @property
     def started(self) -> bool:
@@ -99,6 +100,24 @@ class WebServer:
 
 
 class _Quiet(Server):
+    def __init__(self, config: Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    def end(self) -> None:
+        """Leave the main loop now."""
+        self.should_exit = True
+        self._ending.set()
+
+    async def main_loop(self) -> None:
+        """Look once a second, and when `end` says so; uvicorn's own looks ten times a second whether it should end."""
+        tick = 0
+        while not await self.on_tick(tick):
+            tick += _TICKS_A_SECOND
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(1.0):
+                    await self._ending.wait()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave signals to the daemon: uvicorn's own handlers replace them and raise them again at the end."""

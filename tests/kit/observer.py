@@ -35,6 +35,9 @@ class RecordingObserver:
     def rule_evaluated(self, rule: str, outcome: str, seconds: float, at: float, detail: str) -> None:
         """Ignored."""
 
+    def rules_rested(self, rules: Sequence[str], seconds: float, at: float) -> None:
+        """Ignored."""
+
     def page_cut(self, part: str) -> None:
         """Ignored."""
 

@@ -58,6 +58,10 @@ class LogObserver:
         elif self._told.pop(key, None) is not None:
             self._log.info("evaluation works again", rule=rule, outcome=outcome)
 
+    def rules_rested(self, rules: Sequence[str], seconds: float, at: float) -> None:
+        """One line for all of them."""
+        self._log.debug("evaluated", rules=len(rules), outcome="ok", seconds=round(seconds, 3), at=at)
+
     def slots_missed(self, rule: str, count: int) -> None:
         """At the first, then every five minutes with those that were missed since."""
         told_at, waiting = self._missed.get(rule, (float("-inf"), 0))
