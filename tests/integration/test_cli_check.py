@@ -19,7 +19,7 @@ FINDINGS = [
     ("bad.yaml", 4, 11, "unknown name `y`; known: x, x_baseline, core, customer_facing, workaround"),
     ("bad.yaml", 5, 5, "unknown key `fro` in a rule; did you mean `for`?"),
 ]
-CPU_SECONDS = 0.6
+CPU_SHARE = 7.0  # times the processor time of three million turns of a loop: 0.6 s where those take 0.09 s
 
 
 @pytest.fixture(autouse=True)
@@ -198,15 +198,21 @@ def test_schema_prints_the_schema(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_check_stays_within_its_budget() -> None:
-    """The shipped rules are checked in a fresh process in little CPU, without importing what only the daemon needs."""
+    """The shipped rules are checked in a fresh process in little CPU, without importing what only the daemon needs.
+
+    What is little is measured beside it, as machines differ; the best of three runs, as their load does.
+    """
     script = (  # pydantic itself comes with typer where it is installed
-        "import resource, sys; from detector.cli import main; code = main(['check', sys.argv[1]]);"
+        "import resource, sys, time; began = time.process_time(); sum(n * n for n in range(3_000_000));"
+        "loop = time.process_time() - began; from detector.cli import main; code = main(['check', sys.argv[1]]);"
         "used = resource.getrusage(resource.RUSAGE_SELF);"
         "heavy = {'pydantic_settings', 'aiohttp', 'sqlalchemy', 'rich', 'fastapi'} & set(sys.modules);"
-        "print(code, used.ru_utime + used.ru_stime, *heavy)"
+        "print(code, (used.ru_utime + used.ru_stime - loop) / loop, *heavy)"
     )
     rules = Path(__file__).resolve().parents[2] / "rules"
-    done = subprocess.run([sys.executable, "-c", script, rules], capture_output=True, text=True, check=True)
-    code, used, *heavy = done.stdout.split()
-    assert (code, heavy) == ("0", [])
-    assert float(used) < CPU_SECONDS
+    runs = []
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", script, rules], capture_output=True, text=True, check=True)
+        runs.append(done.stdout.split())
+    assert [(code, heavy) for code, _, *heavy in runs] == [("0", [])] * 3
+    assert min(float(share) for _, share, *_ in runs) < CPU_SHARE, runs

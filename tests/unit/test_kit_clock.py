@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.kit.clock import VirtualClock, settle
+from tests.kit.wait import PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from detector.ports.clock import Clock
@@ -72,6 +73,6 @@ async def test_run_wakes_a_repeating_sleeper_at_each_of_its_moments() -> None:
 async def test_sleep_of_nothing_gives_way() -> None:
     """Zero and negative sleeps return without anybody moving the clock."""
     clock = VirtualClock()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await clock.sleep(0)
         await clock.sleep(-1)
