@@ -1,6 +1,6 @@
 """The programs of the stage, as `adapters.program` runs them; what fails is an error of the stage."""
 
-from detector.adapters.program.child import Child, find_free_port
+from detector.adapters.program.child import Child, Port
 from detector.adapters.program.child import ProgramError as StageError
 
-__all__ = ["Child", "StageError", "find_free_port"]
+__all__ = ["Child", "Port", "StageError"]

@@ -22,7 +22,7 @@ import yaml
 
 import detector
 from detector.adapters.binary import find_binary
-from detector.standin.child import Child, StageError, find_free_port
+from detector.standin.child import Child, Port, StageError
 from detector.standin.ledger import Alert
 from detector.standin.pagerduty import PagerDuty
 from detector.standin.rulebook import WINDOW_SECONDS, Rulebook, write_rules
@@ -63,7 +63,7 @@ class Stage:
         self.shop = Shop()
         self.pagerduty = PagerDuty({"default": ROUTING_KEY})
         self.rulebook: Rulebook = write_rules(self.folder / "rules")
-        self._prometheus_port, self._daemon_port = find_free_port(), find_free_port()
+        self._prometheus_port, self._daemon_port = Port(), Port()
         self._binary = binary
         self._parts = AsyncExitStack()
         self._children: list[Child] = []
@@ -72,12 +72,12 @@ class Stage:
     @property
     def prometheus_url(self) -> str:
         """Base URL of Prometheus."""
-        return f"http://127.0.0.1:{self._prometheus_port}"
+        return f"http://127.0.0.1:{self._prometheus_port.number}"
 
     @property
     def daemon_url(self) -> str:
         """Base URL of the daemon."""
-        return f"http://127.0.0.1:{self._daemon_port}"
+        return f"http://127.0.0.1:{self._daemon_port.number}"
 
     async def __aenter__(self) -> Self:
         try:
@@ -86,6 +86,8 @@ class Stage:
             )
             await self._parts.enter_async_context(self.shop)
             await self._parts.enter_async_context(self.pagerduty)
+            for port in (self._prometheus_port, self._daemon_port):
+                self._parts.callback(port.close)
             self._parts.push_async_callback(self._stop_children)
             for service in SERVICES:  # counters that begin at zero, so that the first error counts
                 self.shop.set_fault(Fault(service=service.name, never_failed=False))
@@ -169,7 +171,7 @@ class Stage:
             self._binary,
             f"--config.file={folder / 'prometheus.yml'}",
             f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address=127.0.0.1:{self._prometheus_port}",
+            f"--web.listen-address=127.0.0.1:{self._prometheus_port.number}",
         )
         return Child("prometheus", argv, log=self.folder / "prometheus.log", env=_clean_environment(), cwd=folder)
 
@@ -182,7 +184,7 @@ class Stage:
             "DETECTOR_PROMETHEUS_URL": self.prometheus_url,
             "DETECTOR_RULES": str(self.rulebook.folder),
             "DETECTOR_STATE_DIR": str(folder / "state"),
-            "DETECTOR_LISTEN": f"127.0.0.1:{self._daemon_port}",
+            "DETECTOR_LISTEN": f"127.0.0.1:{self._daemon_port.number}",
             "DETECTOR_PAGERDUTY__ROUTING_KEYS": msgspec.json.encode({"default": ROUTING_KEY}).decode(),
             "DETECTOR_PAGERDUTY__EVENTS_URL": self.pagerduty.url,
         }

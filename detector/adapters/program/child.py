@@ -78,9 +78,18 @@ class Child:
         return lines[-1] if lines else "it wrote nothing"
 
 
-def find_free_port() -> int:
-    """A port on 127.0.0.1 that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+class Port:
+    """A port on 127.0.0.1 that is given to nobody else while this is open; a program that sets SO_REUSEADDR can listen on it.
+
+    Go and Python set it. A port that was merely free a moment ago may be another's by the time the program has started.
+    """
+
+    def __init__(self) -> None:
+        self._place = socket.socket()
+        self._place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._place.bind(("127.0.0.1", 0))
+        self.number: int = self._place.getsockname()[1]
+
+    def close(self) -> None:
+        """Give it back; whoever listens goes on."""
+        self._place.close()

@@ -11,7 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from detector.adapters.program.child import Child, ProgramError, find_free_port
+from detector.adapters.program.child import Child, Port, ProgramError
 from detector.adapters.program.remotewrite import HEADERS, write_stale
 from detector.domain.notation import Mark, Series
 from detector.transport.exchange import Exchange, Request
@@ -59,14 +59,14 @@ class LocalPrometheus:
         self._folder = folder
         self._data = folder / "data"
         self._courses = tuple(courses)
-        self._port = find_free_port()
+        self._port = Port()
         configuration = folder / "prometheus.yml"
         configuration.write_text(_CONFIGURATION)
         argv = (
             prometheus,
             f"--config.file={configuration}",
             f"--storage.tsdb.path={self._data}",
-            f"--web.listen-address=127.0.0.1:{self._port}",
+            f"--web.listen-address=127.0.0.1:{self._port.number}",
             *_OPTIONS,
         )
         self._child = Child("prometheus", argv, log=folder / "prometheus.log", env=os.environ, cwd=folder)
@@ -75,7 +75,7 @@ class LocalPrometheus:
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._port.number}"
 
     async def __aenter__(self) -> Self:
         try:
@@ -100,6 +100,7 @@ class LocalPrometheus:
     async def _close(self) -> None:
         await self._exchange.close()
         await self._child.stop()
+        self._port.close()
 
     async def _make_blocks(self) -> None:
         text = render_courses(self._courses)

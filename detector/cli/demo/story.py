@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 BROKEN = "frontend"  # nobody calls it: exactly one service is affected, and exactly one may be named
 ERROR_RATIO = 0.3
 DEADLINE_SECONDS = 115.0
-READY_SECONDS = 25.0
+READY_SECONDS = 45.0
 CALM_SECONDS = 6.0
 SHOWN_SECONDS = 12.0  # how long the fault lasts, at least, so that a person sees it spread
 _STEP_SECONDS = 0.25
