@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from detector.domain.alert import AlertState, Transition
     from detector.domain.rule import Rule
 
+_LOADS = 3  # queries of stretches to come at once; those of the stretch that is evaluated need not wait behind them
 _PROBE = 60
+_AHEAD = 2  # stretches that are loaded meanwhile, so that a server with several cores always has something to do
 _TELLINGS = 24  # stretches of a short past too, so that its progress is seen
 _BREATH = 256  # steps between two turns of the event loop
 
@@ -47,7 +49,7 @@ class _Course:
 class Backtest:
     """Replays on their way through one past. `tell` hears how many slots are done; `look` sees each stretch before it is left.
 
-    `points`: how many are held in memory, over all queries of this stretch and the next.
+    `points`: how many are held in memory, over all queries of this stretch and those that are loaded meanwhile.
     `seen`: rules that found a series so far. `blank`: pairs of (first, last) slot between which no rule did.
     """
 
@@ -63,6 +65,7 @@ class Backtest:
     done: int = 0
     _courses: list[_Course] = field(default_factory=list)
     _length: int = _PROBE
+    _gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_LOADS))
     _trust: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -71,31 +74,37 @@ class Backtest:
 
     async def run(self, count: int) -> None:
         """Go on until `count` slots are done. Raises PastError when the source does not tell the past."""
-        following: asyncio.Task[Stretch] | None = None
-        stretch: Stretch | None = None
+        coming: deque[asyncio.Task[Stretch]] = deque()
+        asked, before = self.done, None
         try:
             while self.done < count:
-                before, stretch = stretch, await (following or self._load(self.done, count))
-                following = None
+                if not coming:
+                    asked = self._ask(coming, asked, count)
+                stretch = await coming.popleft()
                 if before is not None:
                     stretch.follow(before)
-                    before = None
-                held = self.points // max(1, stretch.series) // 2
+                before = stretch
+                held = self.points // max(1, stretch.series) // (1 + _AHEAD)
                 self._length = max(1, min(MOST_POINTS, held, max(_PROBE, count // _TELLINGS)))
-                if (begin := self.done + stretch.count) < count:
-                    following = asyncio.create_task(self._load(begin, count), name="backtest: the next stretch")
+                while asked < count and len(coming) < _AHEAD:
+                    asked = self._ask(coming, asked, count)
                 await self._run_stretch(stretch)
-                self.done = begin
+                self.done += stretch.count
                 self.tell(self.done)
         finally:
-            if following is not None:
-                following.cancel()
-                await asyncio.gather(following, return_exceptions=True)
+            for task in coming:
+                task.cancel()
+            await asyncio.gather(*coming, return_exceptions=True)
 
-    async def _load(self, first: int, count: int) -> Stretch:
-        begin = self.start + first * self.step_seconds
-        stretch = Stretch(self.source, begin, min(self._length, count - first), self.step_seconds, self._trust)
-        await stretch.load(rule for replay in self.replays for rule in replay.rules.rules)
+    def _ask(self, coming: deque[asyncio.Task[Stretch]], first: int, count: int) -> int:
+        """Begin to load the stretch that begins with slot `first`; the slot after it."""
+        length = min(self._length, count - first)
+        coming.append(asyncio.create_task(self._load(first, length), name="backtest: a stretch to come"))
+        return first + length
+
+    async def _load(self, first: int, length: int) -> Stretch:
+        stretch = Stretch(self.source, self.start + first * self.step_seconds, length, self.step_seconds, self._trust)
+        await stretch.load((rule for replay in self.replays for rule in replay.rules.rules), self._gate)
         return stretch
 
     async def _run_stretch(self, stretch: Stretch) -> None:

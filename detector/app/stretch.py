@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -99,15 +100,18 @@ class Stretch:
     _slots: dict[str, list[float]] = field(default_factory=dict)
     _based: list[Rule] = field(default_factory=list)
 
-    async def load(self, rules: Iterable[Rule]) -> None:
-        """Load the plain queries of these rules; those that are there already are not asked again."""
+    async def load(self, rules: Iterable[Rule], gate: asyncio.Semaphore | None = None) -> None:
+        """Load the plain queries of these rules, as many at once as pass the gate; those that are there are not asked again."""
         taken = list(rules)
         self._based = [rule for rule in taken if rule.baselines]
         wanted = dict.fromkeys((query, rule.offset_seconds) for rule in taken for query in plan_queries(rule))
         missing = [key for key in wanted if key not in self._plain]
-        found = await _join(
-            load_matrix(self.source, query, self.start - offset, self.count, self.step_seconds) for query, offset in missing
-        )
+
+        async def load_one(query: str, offset: float) -> Matrix:
+            async with gate or nullcontext():
+                return await load_matrix(self.source, query, self.start - offset, self.count, self.step_seconds)
+
+        found = await _join(load_one(*key) for key in missing)
         self._plain |= dict(zip(missing, found, strict=True))
 
     @property

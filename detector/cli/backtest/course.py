@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from detector.domain.rule import RuleSet
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
-_PERMITS = 4
+_PERMITS = 4  # more than `app.backtest` asks ahead
 _GAP_STEPS = 5  # shorter holes are a scrape that failed
 
 
