@@ -1,41 +1,40 @@
 """Step 2 of the path: each distinct (query, time) is asked once, whoever needs it. Samples go to `evaluation`.
 
 Queries that differ only in one label's value are asked as one and split again (`domain.family`). Where the merged query fails for
-a reason of its own, each is asked by itself, and merging is tried again a minute later.
+a reason of its own, `division` asks in parts, down to the single queries.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from detector.app.division import Descent, Division, divide_family
 from detector.domain.family import Merged, Parts, blames_merging, split_answer
 from detector.domain.outcome import NoData, Outcome, QueryFailed
 from detector.domain.reading import plan_queries
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from detector.domain.outcome import Samples
     from detector.domain.rule import Rule
     from detector.ports.clock import Clock
     from detector.ports.source import SampleSource
 
-    Plan: TypeAlias = Callable[[Iterable[Iterable[str]]], Mapping[str, Merged]]
+Plan: TypeAlias = Callable[[Iterable[Iterable[str]]], Mapping[str, Merged]]
 
 KEEP_SECONDS = 1.0  # batches on the same slot start within milliseconds of each other
 FORGET_EVERY_SECONDS = 0.25
-REST_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class _Asked:
     """A query under way or answered. `parts`: a merged answer split, by whether the label is taken away."""
 
-    answer: asyncio.Task[Outcome]
+    answer: asyncio.Future[Outcome]
     asked: float
     parts: dict[bool, Parts] = field(default_factory=dict)
 
@@ -48,7 +47,7 @@ class Asking(NamedTuple):
     begun: Mapping[str, tuple[_Asked, Merged | None]]
 
     @property
-    def answers(self) -> tuple[asyncio.Task[Outcome], ...]:
+    def answers(self) -> tuple[asyncio.Future[Outcome], ...]:
         """The requests themselves: the same for all who wait for the same."""
         return tuple([asked.answer for asked, _ in self.begun.values()])
 
@@ -61,7 +60,8 @@ class QueryCache:
         self._clock = clock
         self._plan = plan
         self._merged: Mapping[str, Merged] = {}
-        self._resting: dict[str, float] = {}
+        self._divisions: dict[str, Division] = {}
+        self._descents: dict[tuple[str, float], Descent] = {}
         self._asked: dict[tuple[str, float], _Asked] = {}
         self._forget_next = float("-inf")
 
@@ -71,7 +71,7 @@ class QueryCache:
         for rule in rules:
             groups[rule.every_seconds, rule.offset_seconds].extend(plan_queries(rule))
         self._merged = self._plan(groups.values()) if self._plan is not None else {}
-        self._resting.clear()
+        self._divisions.clear()
 
     def name_query(self, query: str) -> str:
         """What is asked for it: itself, or the query that it is merged into."""
@@ -96,21 +96,21 @@ class QueryCache:
     async def hear(self, asking: Asking) -> dict[str, Outcome]:
         """The answers, once all are there; at once where they are."""
         answers: dict[str, Outcome] = {}
-        single: list[str] = []
+        alone: dict[str, asyncio.Future[Outcome]] = {}
         for query, (asked, merged) in asking.begun.items():
             answer = asked.answer
             outcome = answer.result() if answer.done() else await asyncio.shield(answer)
             if merged is None:
                 answers[query] = outcome
-            elif not isinstance(outcome, QueryFailed):
-                answers[query] = _find_part(asked, merged, outcome)
-            elif blames_merging(outcome):
-                self._resting[merged.query] = self._clock.monotonic() + REST_SECONDS
-                single.append(query)
+            elif isinstance(outcome, QueryFailed):
+                if blames_merging(outcome):
+                    alone[query] = self._divide(merged, outcome, asking).answer(query, merged)
+                else:
+                    answers[query] = outcome
             else:
-                answers[query] = outcome
-        if single:
-            answers |= await self.ask_all(single, asking.at, asking.deadline_seconds)
+                answers[query] = _find_part(asked, merged, outcome)
+        for query, answer in alone.items():
+            answers[query] = await asyncio.shield(answer)
         return answers
 
     def is_silent(self, asking: Asking) -> bool:
@@ -131,19 +131,41 @@ class QueryCache:
         pending = [asked.answer for asked in self._asked.values() if not asked.answer.done()]
         for answer in pending:
             answer.cancel()
-        await asyncio.gather(*pending, return_exceptions=True)
+        await asyncio.gather(*pending, *(descent.close() for descent in self._descents.values()), return_exceptions=True)
         self._asked.clear()
+        self._descents.clear()
 
     def _begin(self, query: str, at: float, deadline_seconds: float, monotonic: float) -> tuple[_Asked, Merged | None]:
         merged = self._merged.get(query)
-        if merged is not None and self._resting.get(merged.query, 0.0) > monotonic:
-            merged = None
+        division = None if merged is None else self._divisions.get(merged.query)
+        if merged is not None and division is not None and monotonic < division.whole_at:
+            descent = self._descend(merged, division, at, deadline_seconds)
+            return _Asked(descent.answer(query, merged), monotonic), None
         text = query if merged is None else merged.query
         found = self._asked.get((text, at))
         if found is None:
             answer = asyncio.create_task(self._request(text, at, deadline_seconds), name="query")
             found = self._asked[text, at] = _Asked(answer, monotonic)
         return found, merged
+
+    def _divide(self, merged: Merged, failure: QueryFailed, asking: Asking) -> Descent:
+        """After the merged query has failed at this slot; what that means for the next ones is noted once."""
+        monotonic, division = self._clock.monotonic(), self._divisions.get(merged.query)
+        known = self._descents.get((merged.query, asking.at))
+        if known is not None:
+            return known
+        if division is None:
+            division = self._divisions[merged.query] = divide_family(merged.family, failure, monotonic)
+        elif monotonic >= division.whole_at:
+            division.fail_again(failure, monotonic)
+        return self._descend(merged, division, asking.at, asking.deadline_seconds)
+
+    def _descend(self, merged: Merged, division: Division, at: float, deadline_seconds: float) -> Descent:
+        found = self._descents.get((merged.query, at))
+        if found is None:
+            found = Descent(division, self._source, self._clock, at, deadline_seconds)
+            self._descents[merged.query, at] = found
+        return found
 
     async def _request(self, query: str, at: float, deadline_seconds: float) -> Outcome:
         return await self._source.query(query, at, deadline_seconds=deadline_seconds)
@@ -154,6 +176,8 @@ class QueryCache:
         old = takewhile(lambda item: item[1].asked < oldest, self._asked.items())  # they lie in the order they were asked in
         for key in [key for key, asked in old if asked.answer.done()]:
             del self._asked[key]
+        for key in [key for key, descent in self._descents.items() if descent.begun < oldest and descent.done]:
+            del self._descents[key]
 
 
 _NOTHING = NoData()

@@ -63,7 +63,7 @@ class Round(NamedTuple):
     fence: Fence | None = None
 
     @property
-    def answers(self) -> tuple[asyncio.Task[Outcome], ...]:
+    def answers(self) -> tuple[asyncio.Future[Outcome], ...]:
         """What must be answered before anything can be said: the same for rules that ask the same."""
         return self.asking.answers
 

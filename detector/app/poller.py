@@ -177,14 +177,14 @@ class Poller:
         for start in range(0, len(rules), CROWD):
             if start:
                 await asyncio.sleep(0)
-            crowds: dict[tuple[asyncio.Task[Outcome], ...], list[Round]] = {}
+            crowds: dict[tuple[asyncio.Future[Outcome], ...], list[Round]] = {}
             for rule in rules[start : start + CROWD]:
                 now = self._evaluator.begin(rule, slot, began)
                 crowds.setdefault(now.answers, []).append(now)
             for answers, crowd in crowds.items():
                 self._spawn(self._walk(answers, crowd), [now.rule.name for now in crowd])
 
-    async def _walk(self, answers: tuple[asyncio.Task[Outcome], ...], crowd: Sequence[Round]) -> None:
+    async def _walk(self, answers: tuple[asyncio.Future[Outcome], ...], crowd: Sequence[Round]) -> None:
         """Evaluate one after the other once the answers are there; whose evaluation has to wait goes on by itself."""
         if answers:
             await asyncio.wait(answers)

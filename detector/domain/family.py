@@ -38,14 +38,37 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Family:
+    """Queries that differ in one label's value, one of `values`, which are sorted. `quote` is that of `plan_families`."""
+
+    label: str
+    head: str
+    values: tuple[str, ...]
+    quote: Callable[[str, Sequence[str]], str] = field(repr=False, compare=False)
+
+    def write(self, values: Sequence[str]) -> str:
+        """The query that asks for these values, or for any where they are too many to be named."""
+        return self.head.replace(SLOT, self.quote(self.label, values if len(values) <= MOST_NAMED else ()))
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     """What is asked in a query's stead, and how its own answer is found in that: the series of `value`."""
 
     query: str
-    label: str
     value: str
     strips: bool
-    members: int
+    family: Family
+
+    @property
+    def label(self) -> str:
+        """The label whose value tells the relatives apart."""
+        return self.family.label
+
+    @property
+    def members(self) -> int:
+        """How many values are asked for at once."""
+        return len(self.family.values)
 
 
 Parts: TypeAlias = "Mapping[str, Samples | NoData]"
@@ -64,6 +87,12 @@ def plan_families(
     for group in groups:
         plan |= _plan_group({query: tuple(find(query)) for query in dict.fromkeys(group)}, quote)
     return plan
+
+
+def cut_values(values: Sequence[str]) -> list[tuple[str, ...]]:
+    """In halves, or in parts as large as can be named in a query."""
+    size = min(MOST_NAMED, -(-len(values) // 2))
+    return [tuple(values[first : first + size]) for first in range(0, len(values), size)]
 
 
 def split_answer(outcome: Samples | NoData, label: str, *, strips: bool) -> Parts:
@@ -128,9 +157,10 @@ def _plan_group(candidates: Mapping[str, tuple[Candidate, ...]], quote: Callable
     for (label, head), family in chosen.items():
         values = sorted({way.value for way in family.queries.values()})
         if len(values) >= FEWEST:
-            text = head.replace(SLOT, quote(label, values if len(values) <= MOST_NAMED else ()))
+            relatives = Family(label, head, tuple(values), quote)
+            text = relatives.write(values)
             for query, way in family.queries.items():
-                plan[query] = Merged(text, label, way.value, way.strips, len(values))
+                plan[query] = Merged(text, way.value, way.strips, relatives)
     return plan
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 from detector.adapters.calendar import RuleCalendar
 from detector.app.ailment import Complaint
 from detector.app.baseline import BaselineKeeper
-from detector.app.cache import QueryCache
+from detector.app.cache import Plan, QueryCache
 from detector.app.committer import Committer
 from detector.app.dispatcher import Dispatcher
 from detector.app.evaluation import Evaluator
@@ -272,16 +272,21 @@ class PlainRenderer:
 
 @dataclass
 class Stage:
-    """Everything joined. `restart` throws memory away as kill -9 does, and keeps clock, source, store, files and channels."""
+    """Everything joined. `restart` throws memory away as kill -9 does, and keeps clock, source, store, files and channels.
+
+    With a `plan` queries are merged.
+    """
 
     rules: Sequence[Rule]
     catalogue: Catalogue | None = None
     clock: VirtualClock = field(default_factory=VirtualClock)
     channels: Sequence[Channel] = ()
     paging: Paging = field(default_factory=Paging)
+    plan: Plan | None = None
+    make_source: Callable[[VirtualClock], ScriptedSource] = ScriptedSource
 
     def __post_init__(self) -> None:
-        self.source = ScriptedSource(self.clock)
+        self.source = self.make_source(self.clock)
         self.store = StageStore(self.clock)
         self.files = ActedFiles(self.rules, self.catalogue)
         self.ear = Ear()
@@ -292,7 +297,7 @@ class Stage:
     def _build(self) -> None:
         ear: Any = self.ear
         self.roster = Roster()
-        self.cache = QueryCache(self.source, self.clock)
+        self.cache = QueryCache(self.source, self.clock, self.plan)
         self.board = MuteBoard(self.store, RuleCalendar(), self.roster, self.clock, ear)
         self.committer = Committer(
             self.store,
@@ -311,8 +316,8 @@ class Stage:
         self.evaluator = Evaluator(
             self.cache, self.roster, self.committer, self.sentinel, self.baselines, PlainRenderer(), self.clock, ear
         )
-        self.poller = Poller(self.evaluator, self.clock, ear)
-        told = (self.poller.set_rules, self.baselines.set_rules)
+        self.poller = Poller(self.evaluator, self.clock, ear, self.cache.name_query)
+        told = (self.cache.set_rules, self.poller.set_rules, self.baselines.set_rules)
         self.reloader = Reloader(self.files, self.store, self.roster, self.committer, self.clock, ear, told)
 
     async def __aenter__(self) -> Self:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from detector.adapters.family import explain_refusal, find_candidates, plan_merging, quote_matcher
-from detector.app.cache import REST_SECONDS, QueryCache
+from detector.app.cache import QueryCache
+from detector.app.division import REST_SECONDS
 from detector.app.slot import make_batches
 from detector.domain.family import split_answer
 from detector.domain.label import make_labels
