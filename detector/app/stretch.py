@@ -95,6 +95,7 @@ class Stretch:
     trust: dict[str, bool] = field(default_factory=dict)
     _plain: dict[tuple[str, float], Matrix] = field(default_factory=dict)
     _pieces: dict[tuple[tuple[str, ...], float], _Piece] = field(default_factory=dict)
+    _before: dict[tuple[str, float], Matrix] = field(default_factory=dict)
     _norms: dict[_NormName, Norm] = field(default_factory=dict)
     _leads: dict[_NormName, _Leads] = field(default_factory=dict)
     _slots: dict[str, list[float]] = field(default_factory=dict)
@@ -154,10 +155,21 @@ class Stretch:
             moment = self.time_of(step) - rule.offset_seconds
             found = await _join(load_matrix(self.source, query, moment, count, self.step_seconds) for query in queries)
             piece = self._pieces[queries, rule.offset_seconds] = _Piece(step, count, dict(zip(queries, found, strict=True)))
-        outcomes = cut_alerts(rule, {query: self.plain(rule, query) for query in plan_queries(rule)}, step, wanted)
+        if step < 0:  # how the window was before an alert that began with the stretch
+            outcomes = cut_alerts(rule, await self._ask_before(rule, step), 0, wanted)
+        else:
+            outcomes = cut_alerts(rule, {query: self.plain(rule, query) for query in plan_queries(rule)}, step, wanted)
         if piece is not None:
             outcomes |= cut_alerts(rule, piece.matrices, step - piece.first, wanted)
         return read_signals(rule, outcomes, severity=True)
+
+    async def _ask_before(self, rule: Rule, step: int) -> Mapping[str, Matrix]:
+        """The plain queries of the rule at a step before the stretch; they are kept."""
+        moment = self.time_of(step) - rule.offset_seconds
+        missing = [query for query in plan_queries(rule) if (query, moment) not in self._before]
+        found = await self._ask(missing, moment, 1, self.step_seconds)
+        self._before |= {(query, moment): matrix for query, matrix in found.items()}
+        return {query: self._before[query, moment] for query in plan_queries(rule)}
 
     async def load_baselines(self, rule: Rule) -> Norm:
         """Baselines at every step, on the daemon's own grid of baseline slots: computed where that is the same, else asked."""

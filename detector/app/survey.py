@@ -82,7 +82,7 @@ async def survey_rule(rule: Rule, catalogue: Catalogue, stretch: Stretch) -> Sur
     for group in groups.values():
         if group.envelope is None:
             survey.unbounded = True
-            for step in range(1, stretch.count):
+            for step in range(stretch.count):
                 survey.waking[step] += group.members
         else:
             await _note_group(survey, rule, group, group.envelope, plans, stretch)
