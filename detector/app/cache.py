@@ -10,6 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import takewhile
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -146,6 +147,8 @@ class QueryCache:
         if found is None:
             answer = asyncio.create_task(self._request(text, at, deadline_seconds), name="query")
             found = self._asked[text, at] = _Asked(answer, monotonic)
+            if division is not None:
+                answer.add_done_callback(partial(self._note_whole, text))
         return found, merged
 
     def _divide(self, merged: Merged, failure: QueryFailed, asking: Asking) -> Descent:
@@ -159,6 +162,11 @@ class QueryCache:
         elif monotonic >= division.whole_at:
             division.fail_again(failure, monotonic)
         return self._descend(merged, division, asking.at, asking.deadline_seconds)
+
+    def _note_whole(self, query: str, answer: asyncio.Future[Outcome]) -> None:
+        """The whole of a divided family was tried again."""
+        if not answer.cancelled() and answer.exception() is None and not isinstance(answer.result(), QueryFailed):
+            self._divisions.pop(query, None)
 
     def _descend(self, merged: Merged, division: Division, at: float, deadline_seconds: float) -> Descent:
         found = self._descents.get((merged.query, at))

@@ -105,6 +105,10 @@ class Descent:
 
     async def _run(self) -> None:
         try:
+            known = 0
+            while known < len(self._answers):  # who asks together comes in crowds
+                known = len(self._answers)
+                await asyncio.sleep(0)
             while pending := self._list_pending():
                 await self._serve(pending)
                 self._fail(pending)
