@@ -15,7 +15,7 @@ RULES = f"""\
 services:
   checkout:
     mitigations:
-{FLAG}      slow: {{summary: Wait, run: ["{sys.executable}", "-c", "import time; time.sleep(60)"], timeout: 1s}}
+{FLAG}      slow: {{summary: Wait, run: ["{sys.executable}", "-c", "import time; time.sleep(60)"], timeout: 4s}}
       fail: {{summary: Fail, run: ["{sys.executable}", "-c", "import os; print(sorted(os.environ)); raise SystemExit(3)"]}}
       gone: {{summary: Not there, run: [/no/such/program]}}
 {PLAIN_RULES}    severity: {{high: "true"}}
@@ -79,7 +79,7 @@ async def test_only_the_write_token_runs_it_and_one_at_a_time(enter_booth: Enter
     async def said(words: str) -> bool:
         return any(words in event["message"] for event in await booth.daemon.timeline(incident))
 
-    await wait_until(lambda: said("slow timed out after 1 s and was killed"), "the end of slow")
+    await wait_until(lambda: said("slow timed out after 4 s and was killed"), "the end of slow")
     assert (await post(booth.daemon, path, TOKEN, name="gone", by="ann"))[0] == 202
     await wait_until(lambda: said("could not be started: /no/such/program"), "the end of gone")
     assert (await post(booth.daemon, path, TOKEN, name="fail", by="ann"))[0] == 202

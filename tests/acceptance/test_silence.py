@@ -89,7 +89,7 @@ async def test_what_recovers_inside_a_silence_is_never_sent(enter_booth: EnterBo
     """Breach and recovery while it holds; it runs out, and nobody ever heard of it."""
     booth = await enter_booth()
     await booth.daemon.start()
-    await _add(booth, "20s")
+    await _add(booth, "30s")  # breach and recovery take five seconds, on a crowded machine more
     booth.show(checkout=0.1)
     await _wait_muted(booth, muted=True)
     booth.show(checkout=0.0)

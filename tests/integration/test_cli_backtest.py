@@ -73,7 +73,7 @@ def _write(folder: Path, threshold: str = "0.01", more: str = "") -> Path:
 
 def _run(*words: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "detector", "backtest", *map(str, words)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
+    return subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False, cwd=cwd)
 
 
 def _span(url: str) -> tuple[object, ...]:

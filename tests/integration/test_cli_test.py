@@ -43,7 +43,7 @@ tests:
 
 def _run(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
     argv = [sys.executable, "-m", "detector", "test", *map(str, words)]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environment})
+    return subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False, env={**os.environ, **environment})
 
 
 def _write(folder: Path, test: str, rules: str = RULES) -> Path:

@@ -76,7 +76,7 @@ def test_each_shell_gets_a_script_that_it_reads(shell: str, tmp_path: Path) -> N
 def test_it_is_installed_for_the_shell_that_asks(tmp_path: Path) -> None:
     """`--install-completion` in bash writes the script below the home and has .bashrc read it."""
     line = f"HOME={tmp_path} {sys.executable} -m detector --install-completion; true"
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=240)
     assert "bash completion installed" in done.stdout, done.stderr
     written = [path for path in tmp_path.rglob("*") if path.is_file() and "_DETECTOR_COMPLETE" in path.read_text()]
     assert len(written) == 1

@@ -20,7 +20,7 @@ from detector.web.metrics import Metrics
 from tests.kit.gallery import PAGES, Shop, serve
 from tests.kit.memorydaemon import MemoryDaemon
 from tests.kit.sample import NASTY, make_incident
-from tests.kit.wait import wait_until
+from tests.kit.wait import PATIENCE_SECONDS, wait_until
 
 READ, WRITE = "read-token-1234", "write-token-1234"
 FORM_PATHS = (
@@ -327,7 +327,7 @@ async def test_the_stream_tells_changes_and_is_bounded(enter: Enter, monkeypatch
         assert answer.content_type == "text/event-stream"
         assert await answer.content.readuntil(b"\n\n") == b"retry: 1000\n\n"
         reader.metrics.news.ring()
-        assert b"event: change" in await asyncio.wait_for(answer.content.readuntil(b"\n\n"), 5)
+        assert b"event: change" in await asyncio.wait_for(answer.content.readuntil(b"\n\n"), PATIENCE_SECONDS)
         async with reader.session.get(events) as refused:
             assert (refused.status, refused.headers["Retry-After"]) == (503, "15")
 
@@ -341,7 +341,7 @@ async def test_the_stream_tells_changes_and_is_bounded(enter: Enter, monkeypatch
 def test_a_daemon_that_nobody_looks_at_imports_no_console() -> None:
     """Start-up is budgeted: the composition root alone does not bring the console in, nor does the site."""
     code = "import sys, detector.daemon, detector.web.site; print([name for name in sys.modules if 'web.console' in name])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
     assert done.stdout == "[]\n"
 
 

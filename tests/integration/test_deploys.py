@@ -80,7 +80,7 @@ async def daemon(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterat
 async def run(*words: str) -> tuple[int, str, str]:
     """The command as a process."""
     argv = [sys.executable, "-m", "detector", *words]
-    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=60, check=False)
+    done = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=240, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

@@ -18,7 +18,7 @@ from tests.kit import peer
 from tests.kit.certificate import Certificate, make_certificate
 from tests.kit.peer import Conversation, Script, answer, serve_peer
 from tests.kit.port import free_port
-from tests.kit.wait import HELD_UP_SECONDS, PATIENCE_SECONDS, wait_until
+from tests.kit.wait import BRIEF_SECONDS, HELD_UP_SECONDS, PATIENCE_SECONDS, wait_until
 
 SECRET = "s3cr3t-t0ken"
 MEGABYTE = 1 << 20
@@ -89,9 +89,9 @@ HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n"
 async def test_one_deadline_cuts_whatever_drips(exchange: Exchange, script: Script) -> None:
     """A byte every 20 ms keeps no exchange open past its deadline; the request may have been received."""
     async with serve_peer(script) as server:
-        error = await _fail(exchange, _make(server.url, deadline_seconds=0.4))
+        error = await _fail(exchange, _make(server.url, deadline_seconds=BRIEF_SECONDS))
     assert (error.fault, error.sent) == (Fault.TIMEOUT, True)
-    assert error.detail == f"{server.url}: no complete answer within 0.4 s"
+    assert error.detail == f"{server.url}: no complete answer within 1.5 s"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 
 from tests.kit.doorway import Doorway
 from tests.kit.faultproxy import BlackHole, Cut, Delay, Drip, FaultProxy, Pass, Refuse, Reset
-from tests.kit.wait import wait_until
+from tests.kit.wait import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ async def echo_behind_proxy(heard: list[bytes] | None = None) -> AsyncIterator[F
         await doorway.end()
 
 
-async def ask(proxy: FaultProxy, *, seconds: float = 5.0, size: int = len(ANSWER)) -> bytes:
+async def ask(proxy: FaultProxy, *, seconds: float = PATIENCE_SECONDS, size: int = len(ANSWER)) -> bytes:
     """One line through the proxy; what came of the answer before the connection ended or `size` bytes were here."""
     reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
     try:
@@ -115,7 +115,7 @@ async def test_drip_is_slow_and_whole() -> None:
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(reader.readexactly(10), 0.2)
         await proxy.switch(Pass())
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             rest = await reader.readexactly(len(ANSWER) - len(head))
         assert head + rest == ANSWER
         writer.close()

@@ -33,7 +33,7 @@ from tests.kit.mosquitto import Mosquitto
 from tests.kit.port import free_port
 from tests.kit.process import Process
 from tests.kit.secret import assert_no_secret
-from tests.kit.wait import HELD_UP_SECONDS, PATIENCE_SECONDS, wait_until
+from tests.kit.wait import BRIEF_SECONDS, HELD_UP_SECONDS, PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -136,14 +136,14 @@ async def test_a_storm_of_open_incidents_is_told_at_once(mosquitto: Mosquitto) -
 
 async def test_a_frozen_broker_is_no_success_and_recovers(mosquitto: Mosquitto) -> None:
     """SIGSTOP: a publish that nobody acknowledged fails within its deadline; after SIGCONT sends succeed and status is online."""
-    async with open_channel(mosquitto.port, {"abc": FACTS}, deadline_seconds=0.6) as channel:
+    async with open_channel(mosquitto.port, {"abc": FACTS}, deadline_seconds=BRIEF_SECONDS) as channel:
         await wait_connected(channel)
         mosquitto.freeze()
         for number in range(4):
             began = time.monotonic()
             with pytest.raises(TemporaryError) as caught:
                 await channel.send(make_message(NoticeKind.UPDATE, sequence=number), now=NOW)
-            assert time.monotonic() - began < 0.6 + HELD_UP_SECONDS  # aiomqtt itself would wait for ten
+            assert time.monotonic() - began < BRIEF_SECONDS + HELD_UP_SECONDS  # aiomqtt itself would wait for ten
             assert caught.value.attempted is (number == 0)
         await asyncio.sleep(1.5)  # several attempts to connect to it
         mosquitto.thaw()

@@ -21,6 +21,7 @@ from detector.transport.retry import read_retry_after
 from tests.kit.delivery import OPENED, make_delivery
 from tests.kit.port import free_port
 from tests.kit.secret import assert_no_secret
+from tests.kit.wait import BRIEF_SECONDS, PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -92,7 +93,7 @@ async def test_an_incident_from_trigger_to_resolve(pagerduty: PagerDuty, exchang
         (Reply(status=504), TemporaryError, "504"),
         (Reply(end="reset"), TemporaryError, "ended before the answer was complete"),
         (Reply(end="close"), TemporaryError, "ended before the answer was complete"),
-        (Reply(end="hang", applied=True), TemporaryError, "no complete answer within 0.3 s"),
+        (Reply(end="hang", applied=True), TemporaryError, "no complete answer within 1.5 s"),
     ],
 )
 async def test_every_answer_but_202_has_its_consequence(
@@ -100,7 +101,7 @@ async def test_every_answer_but_202_has_its_consequence(
 ) -> None:
     """Settings faults, passing faults and lost answers are told apart, attempts are known, and no key shows in any text."""
     pagerduty.play(Step(reply=reply, requests=None))
-    channel = make_channel(exchange, pagerduty.url, deadline_seconds=0.3)
+    channel = make_channel(exchange, pagerduty.url, deadline_seconds=BRIEF_SECONDS if reply.end == "hang" else PATIENCE_SECONDS)
     with pytest.raises(OutsideError) as caught:
         await channel.send(make_delivery(), now=NOW)
     assert type(caught.value) is kind
@@ -120,7 +121,7 @@ async def test_202_is_success_whatever_its_body(pagerduty: PagerDuty, exchange: 
 async def test_a_timeout_after_accepting_makes_one_alert(pagerduty: PagerDuty, exchange: Exchange) -> None:
     """The lost 202: sent again under the same key, it is still one alert."""
     pagerduty.play(Step(reply=Reply(end="hang", applied=True), requests=2))
-    channel = make_channel(exchange, pagerduty.url, deadline_seconds=0.2)
+    channel = make_channel(exchange, pagerduty.url, deadline_seconds=BRIEF_SECONDS)
     for _ in range(2):
         with pytest.raises(TemporaryError):
             await channel.send(make_delivery(), now=NOW)

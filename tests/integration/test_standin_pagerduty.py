@@ -11,6 +11,7 @@ import pytest
 
 from detector.standin.event import MAX_EVENT_BYTES
 from tests.kit.standin import DropReason, End, PagerDuty, Reply, Status, Step, fail, html_200, redirect_302
+from tests.kit.wait import BRIEF_SECONDS
 
 KEY = "0123456789abcdef0123456789abcdef"
 OTHER = "fedcba9876543210fedcba9876543210"
@@ -290,7 +291,7 @@ async def test_hang_after_accept(*, applied: bool) -> None:
     async with PagerDuty(KEYS) as pagerduty:
         pagerduty.play(Step(reply=Reply(end="hang", applied=applied)))
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.2):
+            async with asyncio.timeout(BRIEF_SECONDS):
                 await post(pagerduty, event())
     assert [request.status for request in pagerduty.requests] == [None]
     assert len(pagerduty.alerts()) == int(applied)
@@ -312,7 +313,7 @@ async def test_connection_is_cut(end: End, error: type[Exception]) -> None:
 async def test_delayed_answer_is_honest() -> None:
     """A delay alone changes nothing but the time: the event takes effect before the answer."""
     async with PagerDuty(KEYS) as pagerduty:
-        pagerduty.play(Step(reply=Reply(delay_seconds=0.2)))
+        pagerduty.play(Step(reply=Reply(delay_seconds=BRIEF_SECONDS)))
         sending = asyncio.create_task(post(pagerduty, event()))
         await pagerduty.wait_for(lambda account: len(account.alerts()) == 1)
         assert not sending.done()

@@ -10,6 +10,7 @@ import pytest
 
 from tests.kit.port import free_port
 from tests.kit.standin import SERVICES, Shop
+from tests.kit.wait import PATIENCE_SECONDS
 
 
 async def test_scrape_names_every_service() -> None:
@@ -73,7 +74,7 @@ async def test_stand_in_runs_as_a_process(module: str, options: list[str], path:
     port = free_port()
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", module, "--port", str(port), *options)
     try:
-        async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+        async with asyncio.timeout(PATIENCE_SECONDS), aiohttp.ClientSession() as session:
             while True:
                 try:
                     async with session.get(f"http://127.0.0.1:{port}{path}") as answer:

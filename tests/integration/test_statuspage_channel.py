@@ -21,6 +21,7 @@ from detector.transport.exchange import Exchange
 from tests.kit.delivery import OPENED, make_delivery
 from tests.kit.port import free_port
 from tests.kit.secret import assert_no_secret
+from tests.kit.wait import BRIEF_SECONDS, PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -130,7 +131,7 @@ async def test_a_create_of_unknown_result_makes_one_incident(
 ) -> None:
     """The answer was lost: before it is repeated, also by a new process, the page is asked, and the incident found by its mark."""
     page.play(Step(reply=Reply(end=end, applied=True), path="incidents"))
-    channel = make_channel(exchange, page, deadline_seconds=0.3)
+    channel = make_channel(exchange, page, deadline_seconds=BRIEF_SECONDS)
     with pytest.raises(TemporaryError) as caught:
         await channel.send(make_post(), now=NOW)
     assert caught.value.attempted
@@ -154,7 +155,7 @@ async def test_a_create_that_surely_failed_is_repeated(page: Statuspage, exchang
 
 async def test_an_update_of_unknown_result_is_posted_once(page: Statuspage, exchange: Exchange) -> None:
     """A lost answer to an update does not tell customers the same thing twice."""
-    channel = make_channel(exchange, page, deadline_seconds=0.3)
+    channel = make_channel(exchange, page, deadline_seconds=BRIEF_SECONDS)
     first = await channel.send(make_post(), now=NOW)
     page.play(Step(reply=Reply(end="hang", applied=True), action="PATCH"))
     rise = make_post(NoticeKind.RISE, sequence=2, credential=first.credential)
@@ -168,7 +169,7 @@ async def test_an_update_of_unknown_result_is_posted_once(page: Statuspage, exch
 async def test_a_relapse_where_the_page_opens_nothing_again_makes_a_new_incident(exchange: Exchange, *, lost: bool) -> None:
     """Refused, the relapse becomes a new public incident, one, whose id is the credential from then on."""
     async with Statuspage(PAGE, TOKEN, COMPONENTS, reopens=False, now=lambda: NOW) as page:
-        channel = make_channel(exchange, page, deadline_seconds=0.5)
+        channel = make_channel(exchange, page, deadline_seconds=BRIEF_SECONDS)
         first = await channel.send(make_post(), now=NOW)
         await channel.send(make_post(NoticeKind.RESOLVE, sequence=2, credential=first.credential), now=NOW)
         relapse = make_post(NoticeKind.RELAPSE, sequence=3, credential=first.credential)
@@ -260,7 +261,7 @@ async def test_an_incident_that_somebody_removed_is_not_posted_again(page: Statu
         (html_200(), SettingsError, "without JSON", True),
         (Reply(status=200, body="{}"), SettingsError, "without an incident id", True),
         (redirect_302("http://127.0.0.1:1/"), SettingsError, "302", True),
-        (Reply(end="hang"), TemporaryError, "no complete answer within 0.3 s", True),
+        (Reply(end="hang"), TemporaryError, "no complete answer within 1.5 s", True),
     ],
 )
 async def test_every_other_answer_has_its_consequence(
@@ -268,7 +269,7 @@ async def test_every_other_answer_has_its_consequence(
 ) -> None:
     """Settings faults and passing ones are told apart, attempts are known, and the token shows in no text."""
     page.play(Step(reply=reply, requests=None, path="incidents"))
-    channel = make_channel(exchange, page, deadline_seconds=0.3)
+    channel = make_channel(exchange, page, deadline_seconds=BRIEF_SECONDS if reply.end == "hang" else PATIENCE_SECONDS)
     with pytest.raises(OutsideError) as caught:
         await channel.send(make_post(), now=NOW)
     assert type(caught.value) is kind

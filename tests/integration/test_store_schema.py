@@ -66,7 +66,7 @@ def test_a_new_database_is_what_the_migrations_make(request: pytest.FixtureReque
 def test_a_first_start_does_not_import_alembic(tmp_path: Path) -> None:
     """Opening a new database and opening it again need no migration tool."""
     for _ in range(2):
-        done = subprocess.run([sys.executable, "-c", _OPEN, tmp_path], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([sys.executable, "-c", _OPEN, tmp_path], capture_output=True, text=True, timeout=240, check=False)
         assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 

@@ -15,15 +15,16 @@ from detector.ports.error import OutsideError
 from detector.standin.server import Server
 from detector.transport.exchange import Exchange
 from tests.kit.port import free_port
+from tests.kit.wait import PATIENCE_SECONDS
 
 SUMMARY = {"status": {"indicator": "major", "description": "Partial Outage"}, "incidents": [{"name": "API errors"}]}
 
 
 @pytest.fixture
 async def world() -> AsyncIterator[OutsideWorld]:
-    """The adapter, with little patience."""
+    """The adapter, with patience for a crowded machine."""
     async with Exchange() as exchange:
-        yield OutsideWorld(exchange, deadline_seconds=2.0)
+        yield OutsideWorld(exchange, deadline_seconds=PATIENCE_SECONDS)
 
 
 async def serve(asked: list[str] | None = None, **answers: web.Response) -> Server:
@@ -128,10 +129,10 @@ async def test_a_server_that_never_says_a_word_is_given_up(source: str) -> None:
         async with Exchange() as exchange:
             look = HANGING[source](OutsideWorld(exchange, deadline_seconds=0.2), str(silent.getsockname()[1]))
             if source == "probe":
-                assert not (await asyncio.wait_for(look, 20.0)).good  # type: ignore[attr-defined]
+                assert not (await asyncio.wait_for(look, PATIENCE_SECONDS)).good  # type: ignore[attr-defined]
             else:
                 with pytest.raises(OutsideError):
-                    await asyncio.wait_for(look, 20.0)
+                    await asyncio.wait_for(look, PATIENCE_SECONDS)
 
 
 async def test_a_database_that_does_not_take_the_connection_is_given_up() -> None:
@@ -144,7 +145,7 @@ async def test_a_database_that_does_not_take_the_connection_is_given_up() -> Non
             waiting.connect_ex(full.getsockname())
         async with Exchange() as exchange:
             world = OutsideWorld(exchange, deadline_seconds=0.3)
-            found = await asyncio.wait_for(world.connect(f"127.0.0.1:{full.getsockname()[1]}"), 20.0)
+            found = await asyncio.wait_for(world.connect(f"127.0.0.1:{full.getsockname()[1]}"), PATIENCE_SECONDS)
     assert (found.good, found.message) == (False, "no connection within 0.3 s")
 
 
@@ -154,4 +155,4 @@ async def test_a_pipe_in_the_place_of_a_file_holds_nothing(world: OutsideWorld, 
     os.mkfifo(pipe)
     for look in (world.read_errors(Logs(file=str(pipe)), 0.0, 20), world.read_environment(str(pipe))):
         with pytest.raises(OutsideError, match="it is no regular file"):
-            await asyncio.wait_for(look, 20.0)
+            await asyncio.wait_for(look, PATIENCE_SECONDS)

@@ -21,6 +21,7 @@ from detector.transport.exchange import Exchange, ExchangeOption
 from tests.kit.delivery import FACTS, OPENED, make_delivery
 from tests.kit.port import free_port
 from tests.kit.secret import assert_no_secret
+from tests.kit.wait import BRIEF_SECONDS, PATIENCE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,7 +68,7 @@ async def test_every_kind_arrives_signed_with_its_facts(receiver: Receiver, exch
 async def test_a_repetition_has_the_same_id_and_bytes(receiver: Receiver, exchange: Exchange) -> None:
     """After an answer that was lost the same event comes again, and the receiver can tell."""
     receiver.play(Step(reply=Reply(end="hang", applied=True)))
-    channel = make_channel(exchange, receiver.url, deadline_seconds=0.3)
+    channel = make_channel(exchange, receiver.url, deadline_seconds=BRIEF_SECONDS)
     with pytest.raises(TemporaryError, match="no complete answer") as caught:
         await channel.send(make_delivery(), now=NOW)
     assert caught.value.attempted
@@ -115,7 +116,7 @@ async def test_any_2xx_is_acceptance(receiver: Receiver, exchange: Exchange, sta
         (Reply(status=200, body="x" * 100_000), SettingsError, "larger than"),
         (Reply(end="reset"), TemporaryError, "ended before the answer was complete"),
         (Reply(end="close"), TemporaryError, "ended before the answer was complete"),
-        (Reply(end="hang"), TemporaryError, "no complete answer within 0.3 s"),
+        (Reply(end="hang"), TemporaryError, "no complete answer within 1.5 s"),
     ],
 )
 async def test_every_other_answer_has_its_consequence(
@@ -123,7 +124,7 @@ async def test_every_other_answer_has_its_consequence(
 ) -> None:
     """Settings faults, refusals and passing faults are told apart; neither the URL nor the secret shows in any text."""
     receiver.play(Step(reply=reply, requests=None))
-    channel = make_channel(exchange, receiver.url, deadline_seconds=0.3)
+    channel = make_channel(exchange, receiver.url, deadline_seconds=BRIEF_SECONDS if reply.end == "hang" else PATIENCE_SECONDS)
     with pytest.raises(OutsideError) as caught:
         await channel.send(make_delivery(), now=NOW)
     logged = repr(structlog.tracebacks.extract(type(caught.value), caught.value, caught.tb))

@@ -121,6 +121,6 @@ class Prometheus(Server):
 def run_promtool(*words: str | Path) -> str:
     """Run promtool; its output. AssertionError with that output when it does not end with 0."""
     argv = [str(find_binary("promtool")), *map(str, words)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, f"promtool {' '.join(argv[1:])}: exit {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 PATIENCE_SECONDS = 90.0  # costs nothing where the condition comes; a crowded machine is three times slower than a quiet one
 HELD_UP_SECONDS = 8.0  # by which a crowded machine may hold up what is over in time; what hangs, hangs for longer
+BRIEF_SECONDS = 1.5  # for what hangs on purpose, where something else has to be answered within the same deadline
 STEP_SECONDS = 0.02
 
 
