@@ -66,7 +66,7 @@ def _worker_threads() -> set[threading.Thread]:
 
 
 async def _run(*argv: str | Path) -> subprocess.CompletedProcess[str]:
-    return await asyncio.to_thread(subprocess.run, [sys.executable, *argv], capture_output=True, text=True, check=False, timeout=240)
+    return await asyncio.to_thread(subprocess.run, [sys.executable, *argv], capture_output=True, text=True, check=False, timeout=90)
 
 
 def _damage(path: Path, offset: int, length: int) -> None:
