@@ -129,7 +129,7 @@ async def test_the_broker_hears_of_the_daemon_before_any_incident(enter_booth: E
     incident = await booth.daemon.wait_incident("checkout")
     await audience.listener.wait_incident(incident["id"])
     await booth.daemon.stop()
-    assert audience.listener.latest["detector/status"] == b"offline"
+    await audience.listener.wait_for("status", b"offline")
     audience.broker.kill()
     audience.broker.start()
     await booth.daemon.start()

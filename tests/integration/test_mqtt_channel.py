@@ -196,6 +196,7 @@ async def test_kill_9_leaves_the_last_will(mosquitto: Mosquitto, tmp_path: Path)
     async with Listener(mosquitto.port) as listener:
         with Process([sys.executable, "-c", PROGRAM, str(mosquitto.port), "60"], log=tmp_path / "child.log") as child:
             await listener.wait_for("status", b"online")
+            await listener.wait_incident("abc")  # told after it
             child.kill()
             await listener.wait_for("status", b"offline")
         assert listener.facts("abc")["service"] == "checkout"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 from typing import Any, Self
 
 import aiomqtt
@@ -12,7 +13,7 @@ from tests.kit.wait import PATIENCE_SECONDS, wait_until
 
 
 class Listener:
-    """Reads everything below a prefix while entered; `latest` holds the last payload of each topic."""
+    """Reads everything below a prefix while entered, what was retained before that first; `latest` has the last of each topic."""
 
     def __init__(self, port: int, prefix: str = "detector", **options: Any) -> None:
         self._port = port
@@ -52,16 +53,19 @@ class Listener:
     async def _read(self) -> None:
         async with aiomqtt.Client("127.0.0.1", self._port, timeout=PATIENCE_SECONDS, **self._options) as client:
             await client.subscribe(f"{self._prefix}/#", qos=1)
-            self._ready.set()
+            end = f"{self._prefix}/listener-{secrets.token_hex(8)}"  # comes after everything that was retained
+            await client.publish(end, qos=1)
             async for message in client.messages:
+                if str(message.topic) == end:
+                    self._ready.set()
+                    continue
                 payload = message.payload
                 assert isinstance(payload, bytes)
                 self.latest[str(message.topic)] = payload
                 self.seen.append((str(message.topic), payload))
 
 
-async def read_retained(port: int, prefix: str = "detector", *, seconds: float = 0.3, **options: Any) -> dict[str, bytes]:
+async def read_retained(port: int, prefix: str = "detector", **options: Any) -> dict[str, bytes]:
     """What a new reader is told at once."""
     async with Listener(port, prefix, **options) as listener:
-        await asyncio.sleep(seconds)  # retained messages come at once, and nothing says that they were all
-    return {topic: payload for topic, payload in listener.latest.items() if payload}
+        return {topic: payload for topic, payload in listener.latest.items() if payload}
