@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
-from detector.domain.family import Family, Merged, cut_values, split_answer
+from detector.domain.family import Family, Merged, cut_values, is_answered, split_answer
 from detector.domain.outcome import NoData, Outcome, QueryFailed
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ REST_SECONDS = 60.0
 LONGEST_REST_SECONDS = 960.0
 ABREAST = 3  # parts under way at once
 MOST_FAILURES = 50  # of parts in one slot
-FEW = 2  # values that are asked for by themselves, whatever the parts are
+FEW = 8  # values that are asked for by themselves, whatever the parts are
 _PROOFS = 2  # single queries of which one must answer before parts are asked for
 _LEAST_SECONDS = 0.05  # less is no time to ask anything
 _PART_SECONDS = 1.0  # a part gets half of the time that is left, so that its halves have some, but no less than this
@@ -141,7 +141,9 @@ class Descent:
         """Whether the source answers at all: one value, or another one, by itself; others in the next slot."""
         for _ in range(_PROOFS):
             self._division.turn += 1
-            if await self._ask_alone(values[self._division.turn % len(values)], self._left / 2):
+            value = values[self._division.turn % len(values)]
+            await self._ask_alone(value, self._left / 2)
+            if any(is_answered(self._answers[query].result()) for query in self._wanted[value]):
                 return True
         return False
 

@@ -119,6 +119,20 @@ def blames_merging(outcome: Outcome) -> bool:
     return isinstance(outcome, QueryFailed) and outcome.reason in _OF_THE_QUERY
 
 
+def is_answered(outcome: Outcome) -> bool:
+    """Whether the source had the time to work on the query, if only to find fault with it."""
+    return not isinstance(outcome, QueryFailed) or outcome.reason in _OF_THE_DATA
+
+
+_OF_THE_DATA = frozenset(
+    {
+        FailureReason.TOO_LARGE,
+        FailureReason.BAD_QUERY,
+        FailureReason.RESULT_TYPE,
+        FailureReason.PARTIAL,
+        FailureReason.DUPLICATE,
+    }
+)
 _OF_THE_QUERY = frozenset(
     {
         FailureReason.TIMEOUT,

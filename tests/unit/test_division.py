@@ -170,3 +170,16 @@ async def test_many_sick_services_leave_the_others_judged_after_some_slots(failu
         healthy = {f"rule-{name}" for name in NAMES if name not in source.sick}
         assert all({outcome for rule, outcome in found.items() if rule in healthy} == {"ok"} for found in late)
         assert all(healthy <= found.keys() for found in late)
+
+
+@pytest.mark.parametrize("sick", [NAMES[::2], NAMES])
+async def test_a_fault_that_the_server_finds_shows_that_it_is_there(sick: list[str]) -> None:
+    """Every second one, or all: a query that is refused is an answer of the server; more are asked for, but not all at once."""
+    stage, source = await make_stage()
+    async with stage:
+        source.sick = dict.fromkeys(sick, TOO_MANY)
+        slots = await run_slots(stage, 20)
+        assert max(source.count(slot) for slot in slots[:2]) < COUNT / 2
+        healthy = {f"rule-{name}" for name in NAMES if name not in sick}
+        found = outcomes(stage, slots[18])
+        assert {rule for rule, outcome in found.items() if outcome == "ok"} == healthy
