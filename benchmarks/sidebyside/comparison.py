@@ -126,7 +126,7 @@ QUESTION = Question(
     method=(
         "Counted: second alerts, resolves while it was broken or unknown, pages lost, alerts left open. Every product has "
         "its own Prometheus, fleet and PagerDuty stand-in; same query, threshold, `for`, interval and seed. In "
-        "words: docs/reliability.md."
+        "words: docs/reliability.md, which also has what was played since; an empty cell was not played then."
     ),
     minutes=12.0,
     measure=measure,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from functools import partial
 
 import pytest
 
+from benchmarks.__main__ import USAGE, main
 from benchmarks.plot import draw_growth
 from benchmarks.question import Figure
+from benchmarks.sidebyside.comparison import QUESTION, _merge, choose_rows
 from benchmarks.sidebyside.verdict import Truth, judge
 from detector.standin.ledger import Ledger
 
@@ -64,3 +67,25 @@ def test_growth_is_drawn() -> None:
     assert heights == sorted(heights, reverse=True)
     assert any("wall <ms>: 200" in (text.text or "") for text in root.iter("{http://www.w3.org/2000/svg}text"))
     assert draw_growth("How?", figures, "% of a core") == ""
+
+
+def test_faults_are_chosen_by_number() -> None:
+    """`--fault` twice the same plays it once, in the order asked for, and keeps the rest of the question."""
+    chosen = choose_rows(["29", "4", "29"])
+    assert isinstance(chosen.measure, partial)
+    assert [row.number for row in chosen.measure.keywords["rows"]] == ["29", "4"]
+    assert (chosen.name, chosen.text) == (QUESTION.name, QUESTION.text)
+
+
+def test_a_fault_that_is_not_played_is_one_line_and_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the faults that are; nothing is measured."""
+    assert main(["sidebyside", "--fault", "2"]) == USAGE
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "benchmarks: fault 2 is not played side by side; there are 1, 4, 5, 10, 14, 29\n")
+
+
+def test_one_fault_played_again_leaves_what_is_known_of_the_others() -> None:
+    """Its row is replaced, whatever else is kept stays, in the order of the faults, with what is about all at the end."""
+    known = {"about": {"seed": 1}, "29": {"detector": "old"}, "4": {"detector": "kept"}}
+    merged = _merge(known, {"29": {"detector": "new"}, "about": {"seed": 7}})
+    assert list(merged.items()) == [("4", {"detector": "kept"}), ("29", {"detector": "new"}), ("about", {"seed": 7})]
