@@ -144,7 +144,11 @@ def update(
 
 @app.command(help="Tick what only a human can see, e.g. that the support channel is quiet; `show` lists the items.")
 def tick(
-    incident: Id, item: Annotated[str, typer.Argument(metavar="ITEM", help="Its name as `show` lists it.")], by: By = ""
+    incident: Id,
+    item: Annotated[
+        str, typer.Argument(metavar="ITEM", help="Its name as `show` lists it; the service before it may be left out.")
+    ],
+    by: By = "",
 ) -> None:
     """Tick one item of the verification."""
     _post(incident, "tick", by, {"item": item}, "ticked on")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from detector.domain.catalogue import DEFAULT_ROUTE, Catalogue, Service
 from detector.domain.check import Verdict
+from detector.domain.quantity import format_span
 
 DRILL_SECONDS = 30 * 86_400.0
 _ERRORS = re.compile(r"error|fail|availab|success", re.IGNORECASE)
@@ -87,9 +88,12 @@ def check_drill(last: float | None, now: float, fault: str = "") -> Item:
         return Item("drill", Verdict.UNKNOWN, fault)
     if last is None:
         return Item("drill", Verdict.BAD, "none has passed yet; run `detector drill`")
-    days = max(0.0, now - last) / 86_400
     verdict = Verdict.OK if now - last <= DRILL_SECONDS else Verdict.BAD
-    return Item("drill", verdict, f"passed {days:.0f} days ago" + ("" if verdict is Verdict.OK else "; run `detector drill`"))
+    return Item(
+        "drill",
+        verdict,
+        f"passed {format_span(max(0.0, now - last))} ago" + ("" if verdict is Verdict.OK else "; run `detector drill`"),
+    )
 
 
 def list_core(catalogue: Catalogue) -> tuple[Service, ...]:

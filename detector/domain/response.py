@@ -151,12 +151,17 @@ def update(
 
 
 def tick(book: Book, catalogue: Catalogue, paging: Paging, incident_id: str, by: str, item: str, now: float) -> Decision:
-    """A human has seen what only a human can see, e.g. that the support channel is quiet."""
+    """A human has seen what only a human can see, e.g. that the support channel is quiet.
+
+    `item` is its name, or the name without the service where only one service has such an item.
+    """
     ledger = Ledger(book, catalogue, paging, now)
     incident = _find(ledger, incident_id)
     names = [known.name for known in incident.verifications if known.human]
-    if item not in names:
+    meant = [name for name in names if item == name] or [name for name in names if item == name.partition(": ")[2]]
+    if len(meant) != 1:
         raise ResponseError(f"{item!r} is nothing to tick here; there is {', '.join(map(repr, names)) or 'nothing'}")
+    (item,) = meant
     ledger.put(
         replace(
             incident,

@@ -197,6 +197,7 @@ def test_metrics_that_recovered_wait_for_the_probes_of_the_service() -> None:
     assert story.course.incident.status.value == "open"
     assert "resolve slack:" in probe(ok=True)
     assert story.course.incident.status.value == "resolved"
+    story.act(response.tick, "support channel quiet")
     story.act(response.tick, "api: support channel quiet")
     assert {(item.name, item.ok, item.by) for item in story.course.incident.verifications} == {
         ("api: production", True, "detector"),
