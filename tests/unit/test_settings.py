@@ -170,6 +170,7 @@ ENVIRONMENT_FAULTS = {
     "level": ({"DETECTOR_LOG_LEVEL": "loud"}, "DETECTOR_LOG_LEVEL must be debug, info, warning or error"),
     "severity": ({"DETECTOR_PAGERDUTY__PAGE_FROM": "sev1"}, "DETECTOR_PAGERDUTY__PAGE_FROM must be low, medium, high or critical"),
     "number": ({"DETECTOR_STORM_THRESHOLD": "many"}, "DETECTOR_STORM_THRESHOLD must be a whole number"),
+    "too short": ({"DETECTOR_LEASE_TTL": "1s"}, "DETECTOR_LEASE_TTL must be at least 3s"),
     "too small": ({"DETECTOR_STORM_THRESHOLD": "0"}, "DETECTOR_STORM_THRESHOLD must be at least 1"),
     "mail port": (
         {"DETECTOR_EMAIL__HOST": "h", "DETECTOR_EMAIL__SENDER": "s", "DETECTOR_EMAIL__PORT": "99999"},

@@ -52,7 +52,8 @@ def _say(kind: str, message: str, context: Mapping[str, Any]) -> str:
         return "must be " + str(context["expected"]).replace("'", "")
     if kind.startswith(("greater_than", "less_than")):
         word, bound = next(iter(context.items()))
-        return f"must be {_BOUNDS[word]} {bound}"
+        unit = "s" if isinstance(bound, float) else ""  # durations alone are no whole numbers
+        return f"must be {_BOUNDS[word]} {bound:g}{unit}"
     return _OWN_WORDS.get(kind) or _strip(message)
 
 
