@@ -212,7 +212,7 @@ def _advance_firing(evaluation: Evaluation, policy: Policy, state: AlertState, v
         return state if verdict.failed or state.recovering_seconds is None else replace(state, recovering_seconds=None)
     state = _mark_known(state, changes)
     gap = _gap(evaluation, state.evaluated)
-    state = _track(evaluation, policy, replace(state, evaluated=evaluation.now))
+    state = _track(evaluation, policy, replace(state, evaluated=evaluation.now), breached=verdict.open)
     state = _settle(evaluation, _judge_ladder(evaluation, policy, state, gap, changes), changes)
     if verdict.open:
         flaps = state.flaps + (state.calm_seconds is not None)
@@ -327,8 +327,11 @@ def _falling(condition: Condition) -> frozenset[str]:
     return frozenset(comparison.signal for comparison in condition.comparisons if comparison.operator.startswith("<"))
 
 
-def _track(evaluation: Evaluation, policy: Policy, state: AlertState) -> AlertState:
-    """Follow values and peaks, and which comparison of `open` holds by the plain values."""
+def _track(evaluation: Evaluation, policy: Policy, state: AlertState, *, breached: bool = True) -> AlertState:
+    """Follow values and peaks, and while `open` holds which comparison of it does by the plain values.
+
+    Once it holds no more, what still does is not what was wrong: `errors >= 5` outlasts `error_rate > 0.01`.
+    """
     bindings = bind_plain(evaluation, state.labels)
     falling = _falling(policy.open)
     signals = dict(state.signals)
@@ -340,7 +343,7 @@ def _track(evaluation: Evaluation, policy: Policy, state: AlertState) -> AlertSt
         baseline = find_baseline(evaluation, name, state.labels, state)
         if baseline is not None:
             bindings[name + BASELINE_SUFFIX] = baseline
-    held = next((comparison for comparison in policy.open.comparisons if comparison.holds(bindings)), None)
+    held = next((comparison for comparison in policy.open.comparisons if breached and comparison.holds(bindings)), None)
     if held is None:
         # a vector rule compares inside its query, so its one signal is what breached
         named = evaluation.rule.signals[0].name if evaluation.rule.vector else state.signal

@@ -470,6 +470,17 @@ def test_the_end_carries_value_peak_and_value_at_recovery() -> None:
 # --- objects, chunks, overrides, removal
 
 
+def test_what_outlasts_the_breach_is_not_what_was_wrong() -> None:
+    """A count beside the rate holds long after the rate is well: the rate stays the signal, to its value at recovery."""
+    course = make_course(signals="{error_rate: errors, failures: failures}", open="'error_rate > 0.01 && failures >= 5'")
+    for rate, failures in ((0.2, 400.0), (0.0005, 40.0), (0.0002, 10.0)):
+        course.step(errors={"shop": rate}, failures={"shop": failures})
+        assert (course.state().signal, course.state().threshold) == ("error_rate", 0.01)
+    ended = course.step(errors={"shop": 0.0}, failures={"shop": 0.0}).transitions[-1].state
+    track = ended.signals["error_rate"]
+    assert (ended.signal, track.peak, track.at_recovery) == ("error_rate", 0.2, 0.0)
+
+
 def test_the_very_same_object_comes_back_where_nothing_changed() -> None:
     """A healthy alert, and an unknown one, cost no write."""
     course = make_course()
