@@ -67,7 +67,7 @@ def check_rules(paths: Sequence[Path], style: Format = Format.TEXT, prometheus: 
         findings = sorted([*findings, *tried.findings])
         warnings += tried.warnings
     _print_findings(findings, style)
-    for warning in warnings:
+    for warning in dict.fromkeys(warnings):  # queries that rules share by an alias stand in one place
         print(f"note: {clean(warning)}", file=sys.stderr)
     print(_summarise(examination, findings), file=sys.stderr)
     return FAILURE if findings else DONE
