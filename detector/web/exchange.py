@@ -111,11 +111,10 @@ async def send_answer(send: ASGISendCallable, status: int, body: bytes, content_
     await send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-async def send_json(send: ASGISendCallable, status: int, content: object) -> None:
+async def send_json(send: ASGISendCallable, status: int, content: object, **headers: str) -> None:
     """Answer with JSON."""
-    await send_answer(
-        send, status, json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace"), "application/json"
-    )
+    body = json.dumps(content, ensure_ascii=False, allow_nan=False).encode("utf-8", "replace")
+    await send_answer(send, status, body, "application/json", **headers)
 
 
 async def send_problem(send: ASGISendCallable, problem: Problem) -> None:

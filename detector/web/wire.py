@@ -46,14 +46,13 @@ class Wire:
     async def answer(self, scope: HTTPScope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """One request."""
         is_prometheus = scope["path"].startswith("/prometheus/")
+        headers: dict[str, str] = {}
         try:
             status, content = await self._choose(scope, receive, is_prometheus=is_prometheus)
-        except Problem as problem:
-            if problem.headers:  # who are you, which method, close: as everywhere
-                raise
+        except Problem as problem:  # in the type that they read: of problem+json amtool says only that it cannot
             told = {"status": "error", "errorType": "bad_data", "error": problem.detail} if is_prometheus else problem.detail
-            status, content = problem.status, told
-        await send_json(send, status, content)
+            status, content, headers = problem.status, told, problem.headers
+        await send_json(send, status, content, **headers)
 
     async def _choose(self, scope: HTTPScope, receive: ASGIReceiveCallable, *, is_prometheus: bool) -> tuple[int, object]:
         method = scope["method"]
