@@ -1,6 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-picture walkthrough screenshots causes postmortem test lint audit soak bench lock dev wheel clean
+.PHONY: help demo demo-picture walkthrough screenshots causes postmortem test lint audit soak reliability bench lock dev wheel clean
 
 BIN     := .venv/bin
 LOCKED  := .venv/.locked
@@ -14,29 +14,29 @@ WORKERS ?= 3
 ARGS    ?=
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(INSTALLED) ## a broken service, a real Prometheus, the daemon and a PagerDuty stand-in, in under two minutes
 	@.ci/provide prometheus
 	$(WHEEL)/bin/detector demo $(ARGS)
 
-demo-picture: $(INSTALLED) # the demo once more, as docs/demo.svg for the README
+demo-picture: $(INSTALLED) ## the demo once more, as docs/demo.svg for the README
 	@.ci/provide prometheus
 	$(WHEEL)/bin/detector demo --record docs/demo.svg
 
-walkthrough: $(INSTALLED) # docs/incident-walkthrough.md anew, from a run with every channel
+walkthrough: $(INSTALLED) ## docs/incident-walkthrough.md anew, from a run with every channel
 	@.ci/provide prometheus servers
 	PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.walkthrough
 
-screenshots: $(INSTALLED) # the console's pages anew, as docs/console/*.png: look at them
+screenshots: $(INSTALLED) ## the console's pages anew, as docs/console/*.png: look at them
 	@.ci/provide servers
 	PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.gallery docs/console
 
-causes: $(INSTALLED) # seven causes and what each check says of them, into docs/diagnosis.md
+causes: $(INSTALLED) ## seven causes and what each check says of them, into docs/diagnosis.md
 	@.ci/provide prometheus servers
 	PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.causes
 
-postmortem: $(INSTALLED) # docs/postmortem-demo.md and .svg anew: look at the picture
+postmortem: $(INSTALLED) ## docs/postmortem-demo.md and .svg anew: look at the picture
 	@.ci/provide prometheus
 	PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.lesson
 
@@ -65,7 +65,7 @@ soak: $(INSTALLED) ## long runs with random kills
 	@.ci/provide prometheus servers
 	$(PYTEST) -m soak --timeout 3600 $(ARGS)
 
-reliability: $(INSTALLED) # docs/reliability.md anew, from the tests of the real process; ARGS=--soak for the long ones
+reliability: $(INSTALLED) ## docs/reliability.md anew, from the tests of the real process; ARGS=--soak for the long ones
 	@.ci/provide prometheus servers
 	DETECTOR_TEST_WHEEL=1 PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m tests.kit.reliability run $(ARGS)
 
