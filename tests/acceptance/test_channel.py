@@ -29,6 +29,11 @@ async def _measure(booth: Booth) -> list[float]:
     for first in range(0, PAGES, AT_ONCE):
         booth.show(**{f"service-{number}": 0.1 for number in range(first, first + AT_ONCE)})
         await booth.wait_open(first + AT_ONCE)
+
+    async def is_written() -> bool:
+        return len(await booth.daemon.incidents()) == PAGES
+
+    await wait_until(is_written, "what was paged is in the store")  # a page does not wait for a disk that is slow
     detected = {incident["id"]: incident["detected"] for incident in await booth.daemon.incidents()}
     arrived = {str((each.event or {}).get("dedup_key")).partition(":")[0]: each.at for each in reversed(booth.pagerduty.requests)}
     return sorted(arrived[identity] - at for identity, at in detected.items())

@@ -141,6 +141,11 @@ async def test_many_at_once_fold_into_a_storm_and_critical_ones_do_not(enter_boo
     small, grave = [f"small-{number:02}" for number in range(16)], [f"grave-{number}" for number in range(4)]
     booth.show(**dict.fromkeys(small, 0.1), **dict.fromkeys(grave, 1.0))
     await wait_until(lambda: {each.source for each in booth.pagerduty.alerts()} >= set(grave), "the critical pages")
+
+    async def is_written() -> bool:
+        return len(await booth.daemon.incidents()) == len(small) + len(grave) + 1
+
+    await wait_until(is_written, "each has its incident, and the storm")  # a page does not wait for a disk that is slow
     incidents = await booth.daemon.incidents()
     (storm,) = [each for each in incidents if each["rules"] == ["storm"]]
     await wait_until(lambda: any(each.dedup_key.startswith(storm["id"]) for each in booth.pagerduty.alerts()), "the storm's page")

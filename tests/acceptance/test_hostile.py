@@ -106,8 +106,7 @@ async def test_hostile_text_is_inert_in_every_document(enter_booth: EnterBooth, 
     await booth.daemon.start()
     booth.show(**{NAME: 0.1})
     await booth.wait_open(1)
-    (incident,) = await booth.daemon.incidents()
-    identity = incident["id"]
+    identity = (await booth.daemon.wait_incident(NAME))["id"]
 
     async def is_diagnosed() -> bool:
         return any(len(found["checks"]) == 10 for found in await booth.daemon.incidents())

@@ -138,7 +138,8 @@ async def test_no_secret_is_told_whatever_fails(enter_booth: EnterBooth) -> None
             return failed and any("heartbeat" in path for path in echo.paths)
 
         await wait_until(has_failed, "a failure of each channel in the log")
-        (incident,) = json.loads((await _ask(daemon, "/api/v1/incidents")).partition(b"\r\n\r\n")[2])
+        daemon.token = READ
+        incident = await daemon.wait_incident("checkout")
         await asyncio.to_thread(run_daemon, daemon.port, incident["id"], 120)
         assert (await _ask(daemon, "/-/healthy")).startswith(b"HTTP/1.1 200")
         booth.show(checkout=0.0)

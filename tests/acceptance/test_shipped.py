@@ -15,6 +15,7 @@ import pytest
 from detector.standin.rulebook import find_shipped_rules
 from tests.kit.house import Household
 from tests.kit.standin import Alert, Fault, Service
+from tests.kit.wait import wait_until
 
 PAST_SECONDS = 420.0
 SERVICES = tuple(Service(name, rate=20.0) for name in ("ten", "core", "well", "core-well"))
@@ -50,8 +51,14 @@ async def _play(folder: Path) -> Story:
         ten_first = await house.wait_alert("ten")
         await house.wait_alert("core", severity="critical", seconds=150)
         critical_at = time.time()
-        incidents = await house.daemon.incidents()
         await house.check_oracle()
+
+        async def is_written() -> bool:
+            found = await house.daemon.incident("core")
+            return found is not None and found["severity"] == "critical"
+
+        await wait_until(is_written, "the incident says what was paged")
+        incidents = await house.daemon.incidents()
         return Story(
             flipped,
             ten_first,

@@ -78,8 +78,7 @@ async def test_a_page_withheld_by_a_silence_goes_out_at_its_end(enter_booth: Ent
     booth.show(checkout=0.0)
     await booth.wait_open(0)
     assert len(booth.pagerduty.alerts()) == 1
-    incident = await booth.daemon.incident("checkout")
-    assert incident is not None
+    incident = await booth.daemon.wait_incident("checkout", "resolved")
     kinds = [event["kind"] for event in await booth.daemon.timeline(incident["id"])]
     assert [kind for kind in kinds if kind in {"muted", "unmuted", "resolved"}] == ["muted", "unmuted", "resolved"]
     await booth.check_oracle()
