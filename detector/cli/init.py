@@ -43,6 +43,10 @@ def init(
         raise typer.Exit(fail(f"cannot ask Prometheus at {url}: {fault}", FAILURE)) from None
     _tell(found)
     if not found.services:
+        if not found.metrics:
+            raise typer.Exit(
+                fail(f"Prometheus at {url} holds no metrics yet; run this again once it has scraped something", FAILURE)
+            )
         message = f"none of the {found.metrics} metrics there is known; write rules by hand, `detector schema` helps an editor"
         raise typer.Exit(fail(message, FAILURE))
     raise typer.Exit(_write(folder, plan_files(found), force=force))

@@ -189,6 +189,18 @@ def test_compares_with_a_commit(url: str, repository: Path) -> None:
     assert status.stdout == ""
 
 
+def test_rules_to_compare_with_that_are_wrong(url: str, repository: Path) -> None:
+    """The place says at which commit, not where it was laid out."""
+    (repository / "rules" / "web.yaml").write_text("rules:\n  - name: x\n    opens: 1\n")
+    identity = ["-c", "user.name=t", "-c", "user.email=t@t", "-c", "commit.gpgsign=false"]
+    subprocess.run(["git", *identity, "commit", "-qam", "broken"], cwd=repository, check=True)
+    _write(repository / "rules")
+    done = _run("rules", *_span(url), "--compare", "HEAD", cwd=repository)
+    assert done.returncode == 1
+    assert "HEAD:rules/web.yaml:3:5: unknown key `opens`" in done.stderr
+    assert all(line.startswith("HEAD:rules/web.yaml:") for line in done.stderr.splitlines()), done.stderr
+
+
 def test_compares_as_markdown(url: str, repository: Path) -> None:
     """A comment for a merge request: the figures before and after, then a row for every change."""
     done = _run("rules", *_span(url), "--compare", "HEAD~1", "--markdown", cwd=repository)
@@ -272,17 +284,26 @@ def test_unreachable_prometheus() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = _run(SHIPPED, "--last", "1h", "--prometheus", url)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert done.stderr.startswith(f"detector: Prometheus at {url}: connect: ")
+    assert done.stderr.startswith(f"detector: Prometheus at {url}: connect: cannot connect")
+    assert done.stderr.endswith("; is it there? --prometheus URL names another\n")
+
+
+def test_a_prometheus_without_any_of_it(url: str, tmp_path: Path) -> None:
+    """Not a line for each rule: that nothing was judged."""
+    done = _run(SHIPPED, "--from", START - 7200, "--to", START - 3600, "--prometheus", url)
+    assert (done.returncode, done.stderr.count("\n")) == (0, 1)
+    assert "rules matched a series between" in done.stderr
 
 
 def test_query_that_prometheus_refuses(url: str, tmp_path: Path) -> None:
-    """Many-to-many at run time: the reason and the query."""
+    """Many-to-many at run time: the reason, the query and its rule."""
     query = "http_requests_total * on () http_requests_total"
     _write(tmp_path, more=f'  - name: sick\n    signals: {{level: "{query}"}}\n    open: level > 1\n')
     done = _run(tmp_path, *_span(url))
     assert done.returncode == 1
     assert "bad_query" in done.stderr
-    assert "; query: http_requests_total * on ()" in done.stderr
+    assert "; query: http_requests_total * on () http_requests_total, of rule sick (" in done.stderr
+    assert done.stderr.endswith("/web.yaml:14)\n")
 
 
 def test_wrong_rules(tmp_path: Path) -> None:

@@ -94,6 +94,9 @@ def _explain(fault: Exception, timeout_seconds: int) -> str:
         return (
             f"it answers {status[0]}; DETECTOR_PROMETHEUS__USERNAME, __PASSWORD, __BEARER_TOKEN or __HEADERS are missing or wrong"
         )
+    if isinstance(fault, PrometheusApiClientException) and (status := re.search(r"HTTP Status Code (\d+)", str(fault))):
+        hint = "; what answers there is no Prometheus, or one below another path" if status[1] == "404" else ""
+        return f"it answers HTTP {status[1]}{hint}"
     if isinstance(fault, ValueError | LookupError | TypeError):
         return "what answers there is no Prometheus"
     return " ".join(str(fault).split())[:200]

@@ -114,7 +114,9 @@ def find_trials(paths: Iterable[Path]) -> tuple[list[Path], list[Finding]]:
             if not below:
                 findings.append(Finding(str(path), 1, 1, "no rule tests here; their names end with .test.yaml"))
             found |= dict.fromkeys(below)
-        elif path.exists() and not path.name.endswith(TEST_SUFFIXES):
+        elif not path.exists():
+            findings.append(Finding(str(path), 1, 1, "no such file or directory; name a rule test or a directory with *.test.yaml"))
+        elif not path.name.endswith(TEST_SUFFIXES):
             findings.append(Finding(str(path), 1, 1, "this is no rule test; the name of one ends with .test.yaml"))
         else:
             found[path] = None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,10 @@ from detector.cli.backtest.report import print_report
 from detector.cli.exit import DONE, FAILURE, OVER_LIMIT, USAGE, fail
 from detector.cli.setting import choose_prometheus, find_access
 from detector.cli.table import clean, show_time
+from detector.domain.baseline import plan_baselines, plan_history
 from detector.domain.ledger import Paging
+from detector.domain.outcome import FailureReason
+from detector.domain.reading import plan_queries
 from detector.domain.severity import Severity
 from detector.domain.verdict import Verdict, list_findings
 from detector.domain.view import merge_live
@@ -34,10 +38,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from detector.adapters.settings import Settings
-    from detector.domain.rule import RuleSet
+    from detector.domain.rule import Rule, RuleSet
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _PERMITS = 4  # more than `app.backtest` asks ahead
+_ABOUT_THE_QUERY = frozenset(
+    {FailureReason.BAD_QUERY, FailureReason.RESULT_TYPE, FailureReason.DUPLICATE, FailureReason.TOO_LARGE, FailureReason.TIMEOUT}
+)
 _GAP_STEPS = 5  # shorter holes are a scrape that failed
 
 
@@ -57,11 +64,12 @@ class Order:
 def perform(order: Order) -> int:
     """Run and print; the exit code."""
     url, settings = choose_prometheus(order.prometheus)
+    sets: list[RuleSet] = []
     try:
         with tempfile.TemporaryDirectory(prefix="detector-backtest-") as folder:
-            sets = [_load(order.paths, order.period)]
+            sets.append(_load(order.paths, order.period))
             if order.compare:
-                sets.insert(0, _load(find_rules(order.compare, order.paths, Path(folder)), order.period))
+                sets.insert(0, _load_other(order, Path(folder)))
             return asyncio.run(_run(order, sets, settings, url))
     except OtherRulesError as error:
         return fail(clean(str(error)), USAGE)
@@ -70,11 +78,36 @@ def perform(order: Order) -> int:
             print(clean(str(finding)), file=sys.stderr)
         return FAILURE
     except PastError as error:
-        return fail(clean(f"Prometheus at {url}: {error}; query: {error.query}"))
+        return fail(clean(_describe(error, sets[-1], url)))
 
 
 def _load(paths: Sequence[Path], period: Period) -> RuleSet:
     return RuleDirectory(*paths, every_seconds=period.step_seconds).load().rules
+
+
+def _load_other(order: Order, folder: Path) -> RuleSet:
+    """The rules to compare with; a finding among them names the commit, not the folder that it was laid out in."""
+    found = find_rules(order.compare, order.paths, folder)
+    try:
+        return _load(found, order.period)
+    except RuleFilesError as error:
+        places = [(re.sub(rf"^{re.escape(str(folder))}/\d+/", f"{order.compare}:", each.file), each) for each in error.findings]
+        raise RuleFilesError([replace(each, file=file) for file, each in places]) from None
+
+
+def _describe(error: PastError, rules: RuleSet, url: str) -> str:
+    """One line: where, what, and whose query it was, or which option names another server."""
+    told = str(error).replace(f"{url.rstrip('/')}: ", "", 1)
+    if error.failure.reason not in _ABOUT_THE_QUERY:
+        return f"Prometheus at {url}: {told}; is it there? --prometheus URL names another"
+    asking = [rule for rule in rules.rules if error.query in _list_asked(rule)]
+    whose = f", of rule {asking[0].name} ({asking[0].source.file}:{asking[0].source.line})" if asking else ""
+    return f"Prometheus at {url}: {told}; query: {' '.join(error.query.split())}{whose}"
+
+
+def _list_asked(rule: Rule) -> set[str]:
+    history = (query for texts in plan_history(rule).values() for query in texts)
+    return {*plan_queries(rule), *plan_queries(rule, severity=True), *plan_baselines(rule).values(), *history}
 
 
 async def _run(order: Order, sets: Sequence[RuleSet], settings: Settings | None, url: str) -> int:
@@ -128,11 +161,15 @@ def make_paging(settings: Settings | None) -> Paging:
 
 def _list_warnings(past: Backtest, rules: RuleSet, period: Period, url: str) -> list[str]:
     """Rules that never found a series, and times without any: silence there is no verdict."""
+    between = f"between {show_time(period.begin)} and {show_time(period.end)}"
+    blind = [rule for rule in rules.rules if rule.name not in past.seen and not rule.vector]
+    if len(blind) == len(rules.rules) > 1:
+        told = f"none of the {len(blind)} rules matched a series {between}: nothing was judged"
+        return [f"{told}; is {url} their Prometheus, and does it keep its data that long?"]
     found = [
-        f"{rule.source.file}:{rule.source.line}: rule {rule.name} matched no series between {show_time(period.begin)} and "
-        f"{show_time(period.end)}; try its queries with `detector check --prometheus {url}`"
-        for rule in rules.rules
-        if rule.name not in past.seen and not rule.vector
+        f"{rule.source.file}:{rule.source.line}: rule {rule.name} matched no series {between}; try its queries with "
+        f"`detector check --prometheus {url}`"
+        for rule in blind
     ]
     gaps = [(first, last) for first, last in past.blank if last - first >= _GAP_STEPS * period.step_seconds]
     if gaps and past.seen:
