@@ -109,7 +109,7 @@ async def test_all_page_while_the_database_is_gone(enter_fleet: EnterFleet) -> N
     fleet.show(s0=0.0, s1=0.5, s2=0.5)
     await fleet.wait_pages("s1", "s2")
     await asyncio.sleep(fleet.ttl_seconds)
-    assert [alert.source for alert in fleet.pagerduty.open_alerts()] == ["s0", "s1", "s2"]
+    assert sorted(alert.source for alert in fleet.pagerduty.open_alerts()) == ["s0", "s1", "s2"]  # whichever slot came first
     for proxy in fleet.proxies:
         await proxy.switch(Pass())
     await fleet.wait_pages("s0", is_open=False)
