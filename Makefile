@@ -10,7 +10,7 @@ SOURCES := $(shell find detector rules -type f ! -name '*.py[co]') pyproject.tom
 STEP     = @printf '\n== %s\n'
 # the wheel's own environment: no source tree on sys.path before it, in child processes neither
 PYTEST   = DETECTOR_TEST_WHEEL=1 PYTHONSAFEPATH=1 $(WHEEL)/bin/python -m pytest
-WORKERS ?= 3
+WORKERS ?= 4
 ARGS    ?=
 
 help: ## list the targets
