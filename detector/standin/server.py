@@ -5,7 +5,6 @@ Before it: `pagerduty` and `shop` build an application. After it: whoever holds 
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import struct
 from typing import TYPE_CHECKING, Self
@@ -13,11 +12,13 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 from aiohttp import web
 
+from detector.transport.listener import let_in
+
 if TYPE_CHECKING:
+    import asyncio
     from types import TracebackType
 
 _SHUTDOWN_SECONDS = 0.1
-_TURNS = 5  # of the loop, from an accepted socket to its handler: asyncio takes three
 _RST_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER with zero seconds: closing sends RST
 
 
@@ -47,10 +48,7 @@ class Server:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._runner is None or self._listener is None:
             return
-        # who was just accepted arrives before the server is closed: asyncio would drop the connection half made, and never close it
-        asyncio.get_running_loop().remove_reader(self._listener.fileno())
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        await let_in([self._listener])
         await self._runner.cleanup()
         self._runner = self._listener = None
 

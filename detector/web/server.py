@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from uvicorn.config import Config
 from uvicorn.server import Server
 
+from detector.transport.listener import let_in
 from detector.web.protocol import MAX_CONNECTIONS, BoundedProtocol
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ SHUTDOWN_SECONDS = 3
 _TICKS_A_SECOND = 10  # as uvicorn counts them
 _BACKLOG = 128
 _ACCEPTED = 32  # at a time; four times as many are open before the first beyond the cap is closed: accepted, made, cut, closed
-_TURNS = 5  # of the loop, from an accepted socket to its connection: asyncio takes three
 
 
 @runtime_checkable
@@ -130,11 +130,8 @@ class _Quiet(Server):
             listening.listen(_BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept no more, then let in who was just accepted: asyncio drops half made what arrives at a closed server."""
-        for listening in sockets or []:
-            asyncio.get_running_loop().remove_reader(listening.fileno())
-        for _ in range(_TURNS):
-            await asyncio.sleep(0)
+        """Let in who was just accepted, then end."""
+        await let_in(sockets or [])
         await super().shutdown(sockets)
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, TypeAlias
 
+from detector.transport.listener import give_way, let_in
+
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Coroutine
 
     Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[object, object, None]]
-
-_TURNS = 5  # of the loop, from the accepted socket to the coroutine: asyncio takes three
 
 
 class Doorway:
@@ -42,9 +42,7 @@ class Doorway:
         """Listen no more; what is open stays, what was just accepted arrives."""
         server, self._server = self._server, None
         if server is not None:
-            for sock in server.sockets:
-                asyncio.get_running_loop().remove_reader(sock.fileno())
-            await _turn()  # before it is closed: what arrives at a closed server is dropped half made
+            await let_in(server.sockets)
             server.close()
 
     async def end(self) -> None:
@@ -56,22 +54,15 @@ class Doorway:
         for writer in self._writers:
             writer.transport.abort()
         self._writers.clear()
-        await _turn()
+        await give_way()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # taken down here: a task that is cancelled before its first step never sees what it was given
-        self._writers = [
-            each for each in self._writers if not each.transport.is_closing() or each.transport.get_write_buffer_size()
-        ]
+        self._writers = [each for each in self._writers if _is_alive(each.transport)]
         self._writers.append(writer)
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _turn() -> None:
-    for _ in range(_TURNS):
-        await asyncio.sleep(0)
 
 
 def _is_alive(transport: asyncio.WriteTransport) -> bool:
